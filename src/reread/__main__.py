@@ -1,0 +1,3 @@
+from reread.cli import main
+
+main()

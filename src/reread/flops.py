@@ -1,0 +1,52 @@
+"""Every FLOP formula, each with its source. One multiply-add counts as two FLOPs.
+
+Sources: Kaplan et al. 2020 (arXiv 2001.08361, section 2.1: 2N a token forward, 6N a token of training) and Chowdhery
+et al. 2022 (PaLM, arXiv 2204.02311, appendix B: the attention term 12·L·H·Q·T a token of training, a third of it
+forward). N counts every weight that multiplies an activation: the blocks and the output matrix (also where it is
+tied to the embeddings), but not the embedding look-up, which multiplies nothing. On models of a few hundred
+thousand parameters the output matrix is a large share, so it cannot be left out here.
+"""
+
+from __future__ import annotations
+
+FORWARD_FLOPS_PER_WEIGHT = 2
+"""A forward pass: one multiply-add a weight and token."""
+
+TRAINING_FLOPS_PER_FORWARD_FLOP = 3
+"""The backward pass costs twice the forward pass (Kaplan et al. 2020)."""
+
+DISTANCE_FLOPS_PER_DIMENSION = 2
+"""An inner product: one multiply-add a dimension."""
+
+BM25_FLOPS_PER_POSTING = 4
+"""Add, multiply, divide and accumulate per posting; our own count of the inner loop in datastore/."""
+
+
+def forward_flops(
+    n_weights: float, n_tokens: float, *, n_layers: int = 0, d_attention: int = 0, context: float = 0
+) -> float:
+    """FLOPs of `n_tokens` tokens through a transformer's forward pass.
+
+    n_weights: weights that multiply (see above). d_attention: heads × head size. context: tokens that each token
+    attends to on average; 0 leaves the attention term out, as when an endpoint does not say its shape.
+    """
+    return n_tokens * (FORWARD_FLOPS_PER_WEIGHT * n_weights + 4 * n_layers * d_attention * context)
+
+
+def training_flops(
+    n_weights: float, n_tokens: float, *, n_layers: int = 0, d_attention: int = 0, context: float = 0
+) -> float:
+    """FLOPs of training on `n_tokens` tokens: 6N + 12·L·H·Q·T a token."""
+    return TRAINING_FLOPS_PER_FORWARD_FLOP * forward_flops(
+        n_weights, n_tokens, n_layers=n_layers, d_attention=d_attention, context=context
+    )
+
+
+def exact_search_flops(n_passages: float, dimension: int, n_queries: float = 1) -> float:
+    """FLOPs of comparing every query with every stored vector."""
+    return DISTANCE_FLOPS_PER_DIMENSION * n_passages * dimension * n_queries
+
+
+def bm25_search_flops(n_postings: float) -> float:
+    """FLOPs of scoring `n_postings` (term, passage) pairs."""
+    return BM25_FLOPS_PER_POSTING * n_postings
