@@ -1,0 +1,117 @@
+"""Files that survive a kill: atomic writes, append-only JSON lines that mend themselves, the run folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from reread.errors import RunFolderError
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal values give equal bytes."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def content_hash(value: Any) -> str:
+    """Hex SHA-256 of a JSON-serialisable value's canonical form."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def content_seed(*parts: object) -> int:
+    """A 63-bit seed from content, so that a rerun and every arm draw alike."""
+    digest = hashlib.sha256("\x1f".join(str(part) for part in parts).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def file_sha256(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_bytes_atomically(path: Path, data: bytes) -> None:
+    """Write beside the target, flush to disk, then rename: readers see the old file or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    write_bytes_atomically(path, text.encode())
+
+
+def write_json_atomically(path: Path, value: Any) -> None:
+    write_text_atomically(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+class JsonLines:
+    """An append-only file of JSON objects, one a line. A line cut by a kill is dropped when the file is opened.
+
+    Use as a context manager for appending; `read` needs none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> JsonLines:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.mend()
+        self._file = self.path.open("ab")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Add one record and hand it to the operating system, so that a killed process loses nothing."""
+        self._file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+        self._file.flush()
+
+    def mend(self) -> int:
+        """Cut an unfinished or unreadable last line off; returns the bytes removed."""
+        if not self.path.exists():
+            return 0
+        data = self.path.read_bytes()
+        end = data.rfind(b"\n") + 1
+        while end > 0:
+            start = data.rfind(b"\n", 0, end - 1) + 1
+            if _is_json_object(data[start:end]):
+                break
+            end = start
+        if end < len(data):
+            os.truncate(self.path, end)
+        return len(data) - end
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        """Every whole record, in order; an unfinished last line is passed over."""
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if not line.endswith(b"\n"):
+                    return
+                if not _is_json_object(line):
+                    raise RunFolderError(
+                        f"{self.path} line {number} is not a JSON object; delete that line, then run again"
+                    )
+                yield json.loads(line)
+
+
+def _is_json_object(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
