@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from reread.errors import RunFolderError
 
 
@@ -115,3 +117,55 @@ def _is_json_object(line: bytes) -> bool:
         return isinstance(json.loads(line), dict)
     except ValueError:
         return False
+
+
+class RunFolder:
+    """The folder of one run: what was asked for, what was answered, what came of it.
+
+    recipe.yaml (resolved) · manifest.json (versions, seeds, checksums) · questions.jsonl and passages.jsonl (each
+    once) · answers.jsonl (append-only: one row a benchmark, rung, arm and question) · scores.json · figures/ ·
+    report.html. Everything after answers.jsonl is rebuilt from these files without a model.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.recipe_path = path / "recipe.yaml"
+        self.manifest_path = path / "manifest.json"
+        self.scores_path = path / "scores.json"
+        self.questions = JsonLines(path / "questions.jsonl")
+        self.passages = JsonLines(path / "passages.jsonl")
+        self.answers = JsonLines(path / "answers.jsonl")
+
+    def claim(self, recipe: Mapping[str, Any]) -> bool:
+        """Make the folder this recipe's own; returns whether it already was (a resumed run).
+
+        Raises RunFolderError when the folder belongs to another recipe, naming the first key that differs.
+        """
+        if self.recipe_path.exists():
+            try:
+                earlier = yaml.safe_load(self.recipe_path.read_text(encoding="utf-8"))
+            except (yaml.YAMLError, UnicodeDecodeError):
+                raise RunFolderError(f"{self.recipe_path} cannot be read; choose another --out") from None
+            difference = first_difference(earlier, json.loads(canonical_json(recipe)))
+            if difference is not None:
+                key, old, new = difference
+                raise RunFolderError(
+                    f"{self.path} belongs to another recipe: {key} is {old!r} there and {new!r} here; "
+                    "choose another --out, or delete that folder to start over"
+                )
+            return True
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise RunFolderError(f"{self.path} is not empty and is no run folder; choose another --out")
+        write_text_atomically(self.recipe_path, yaml.safe_dump(json.loads(canonical_json(recipe)), sort_keys=False))
+        return False
+
+
+def first_difference(old: Any, new: Any, key: str = "") -> tuple[str, Any, Any] | None:
+    """The first place, depth first, where two JSON-like values differ: (dotted key, old, new)."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in sorted({*old, *new}):
+            found = first_difference(old.get(name), new.get(name), f"{key}.{name}" if key else name)
+            if found:
+                return found
+        return None
+    return None if old == new else (key or "the whole", old, new)

@@ -1,0 +1,268 @@
+"""The configuration of a probe: strict models read from YAML.
+
+A recipe says everything that could change a number. Paths are taken relative to the recipe's own folder, and
+`${NAME:-default}` in a path is replaced by an environment variable.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from reread.errors import RecipeError
+from reread.runs import content_hash
+
+MMLU_CEILING = 0.9407
+"""The paper's fixed ceiling for MMLU (floor 0.25 plus span 0.6907)."""
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WorldRecipe(Strict):
+    """A generated encyclopedia as corpus and benchmark."""
+
+    n_articles: Annotated[int, Field(ge=1000, le=10_000_000)] = 2000
+    seed: int = 0
+    n_questions: Annotated[int, Field(ge=1)] = 500
+    """Questions of each of the world's benchmarks."""
+
+
+class DecontaminationRecipe(Strict):
+    """How passages that hold a benchmark question are kept out of the datastore."""
+
+    rule: Literal["containment", "any"] = "containment"
+    ngram: Annotated[int, Field(ge=1)] | None = None
+    """Words in an n-gram; by default each benchmark's own (MMLU 16, MATH-500 26, else 13)."""
+    threshold: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of a question's n-grams that makes a passage contaminated; the rule's own by default."""
+
+
+class CorpusRecipe(Strict):
+    """What is read: files, or the world."""
+
+    paths: tuple[str, ...] = ()
+    world: WorldRecipe | None = None
+    chunk_words: Annotated[int, Field(ge=1)] = 256
+    overlap_words: Annotated[int, Field(ge=0)] = 0
+    decontaminate: DecontaminationRecipe | None = DecontaminationRecipe()
+
+    @model_validator(mode="after")
+    def _one_source(self) -> CorpusRecipe:
+        if bool(self.paths) == (self.world is not None):
+            raise ValueError("give either paths (files, folders, globs) or world, one of the two")
+        if self.overlap_words >= self.chunk_words:
+            raise ValueError(f"overlap_words ({self.overlap_words}) must be below chunk_words ({self.chunk_words})")
+        return self
+
+
+class DatastoreRecipe(Strict):
+    path: str | None = None
+    """Where the store is, or is to be built; inside the run folder by default."""
+    embedder: str | None = None
+
+
+class RetrievalRecipe(Strict):
+    retriever: Literal["bm25", "dense", "hybrid"] = "bm25"
+    query: Literal["question", "options"] = "question"
+    fetch_k: Annotated[int, Field(ge=1)] = 100
+    """Hits that reranking and MMR choose from."""
+    rerank: str | None = None
+    """A reranker's spec; needed by the arms whose names hold `rerank`."""
+    mmr_lambda: Annotated[float, Field(ge=0, le=1)] = 0.7
+    """Weight of relevance against novelty in maximal marginal relevance (Carbonell and Goldstein 1998)."""
+
+
+def _train_flops(value: Any) -> Any:
+    """YAML 1.1 reads `6e21` as text; take it as the number it is."""
+    return float(value) if isinstance(value, str) else value
+
+
+class ReaderRecipe(Strict):
+    """A reader; a rung where its training FLOPs are known (given here, or in the checkpoint's rung.json)."""
+
+    spec: str
+    name: str | None = None
+    train_flops: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_train_flops)] = None
+    api: Literal["chat", "completions"] | None = None
+    """For endpoints: which of the two OpenAI interfaces; chat by default."""
+
+
+class BenchmarkRecipe(Strict):
+    benchmark: str
+    """A name, or name:PATH for local files."""
+    form: Literal["auto", "cloze", "letters", "chat", "short"] = "auto"
+    shots: Annotated[int, Field(ge=0)] | None = None
+    """Exemplars before the question; the benchmark's convention for the form by default."""
+    split: str | None = None
+    limit: Annotated[int, Field(ge=1)] | None = None
+    arms: tuple[str, ...] | None = None
+    """Arms of this benchmark alone; the recipe's by default."""
+
+
+class ReadingRecipe(Strict):
+    k: Annotated[int, Field(ge=1)] = 5
+    """Passages put before the question."""
+    n_samples: Annotated[int, Field(ge=1)] = 8
+    """Samples (or seeded views) a self-consistency arm draws."""
+    temperature: Annotated[float, Field(ge=0)] = 0.7
+    max_tokens: Annotated[int, Field(ge=1)] = 512
+    budget_tokens: Annotated[int, Field(ge=1)] | None = None
+    """Tokens that the passages may take; the reader's context by default."""
+    bag_frac: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Share of the passages that each bagged sample sees."""
+
+
+class CurveRecipe(Strict):
+    fit: Literal["logistic", "power", "linear"] = "logistic"
+    floor: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Accuracy without any knowledge; the benchmark's chance by default."""
+    ceiling: Annotated[float, Field(gt=0, le=1)] | Literal["free"] | None = None
+    """Accuracy that no compute exceeds; 0.9407 for MMLU, and must be given or `free` elsewhere."""
+    weights: Literal["none", "binomial"] = "none"
+
+
+class Recipe(Strict):
+    """One experiment."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    seed: int = 0
+    corpus: CorpusRecipe
+    datastore: DatastoreRecipe = DatastoreRecipe()
+    retrieval: RetrievalRecipe = RetrievalRecipe()
+    readers: Annotated[tuple[ReaderRecipe, ...], Field(min_length=1)]
+    grader: str | None = None
+    """Reader that grades open answers (SimpleQA)."""
+    benchmarks: Annotated[tuple[BenchmarkRecipe, ...], Field(min_length=1)]
+    """The first is the headline."""
+    arms: Annotated[tuple[str, ...], Field(min_length=1)] = ("baseline", "retrieval", "random")
+    reading: ReadingRecipe = ReadingRecipe()
+    curve: CurveRecipe = CurveRecipe()
+    published: Literal["paper"] | None = None
+    """Print published figures beside the measured ones."""
+
+    def folder_name(self) -> str:
+        """`<name>-<first 8 hex digits of the resolved recipe's hash>`."""
+        return f"{self.name}-{self.hash8()}"
+
+    def hash8(self) -> str:
+        return content_hash(self.model_dump(mode="json"))[:8]
+
+
+def load_recipe(path: Path) -> Recipe:
+    """The recipe in a YAML file, paths resolved.
+
+    Raises RecipeError naming the key, its value and the nearest right key.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise RecipeError(f"there is no recipe at {path}; recipes/ holds ready-made ones") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} cannot be read as UTF-8 text: {error}") from None
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(data, dict):
+        raise RecipeError(f"{path} holds {type(data).__name__}, not the keys of a recipe (name, corpus, readers, …)")
+    return resolve(parse_recipe(data, where=str(path)), path.parent)
+
+
+def parse_recipe(data: dict[str, Any], *, where: str = "the recipe") -> Recipe:
+    """A recipe from plain data; `where` names its origin in errors."""
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        raise RecipeError("; ".join(_sentence(problem, where) for problem in error.errors()[:3])) from None
+
+
+def _sentence(problem: Any, where: str) -> str:
+    keys = [str(key) for key in problem["loc"]]
+    dotted = ".".join(keys)
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(keys[:-1])
+        near = difflib.get_close_matches(keys[-1], known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+        return f"{where}: unknown key {dotted!r}; {hint}"
+    if problem["type"] == "missing":
+        return f"{where}: the key {dotted!r} is missing"
+    given = "" if isinstance(problem["input"], dict | list) else f" (given: {problem['input']!r})"
+    return f"{where}: {dotted or 'recipe'}: {problem['msg'].removeprefix('Value error, ')}{given}"
+
+
+def _known_keys(path: list[str]) -> list[str]:
+    """The keys that the model at this place in a recipe has."""
+    model: type[BaseModel] = Recipe
+    for key in path:
+        if key in model.model_fields:
+            model = _model_in(model.model_fields[key].annotation) or model
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for part in getattr(annotation, "__args__", ()):
+        if found := _model_in(part):
+            return found
+    return None
+
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+
+def expand(text: str) -> str:
+    """Replace `${NAME}` and `${NAME:-default}` by environment variables; RecipeError where one is unset."""
+
+    def value(match: re.Match[str]) -> str:
+        found = os.environ.get(match[1]) or match[2]
+        if found is None:
+            raise RecipeError(f"{text!r} needs the environment variable {match[1]}; set it or write the path out")
+        return found
+
+    return _VARIABLE.sub(value, text)
+
+
+def resolve(recipe: Recipe, folder: Path) -> Recipe:
+    """The recipe with every path expanded and made absolute from `folder`."""
+
+    def path(text: str) -> str:
+        text = expand(text)
+        return text if "://" in text or text.startswith("hf:") else str(Path(os.path.normpath(folder.resolve() / text)))
+
+    def benchmark(text: str) -> str:
+        name, colon, local = text.partition(":")
+        return f"{name}:{path(local)}" if colon else name
+
+    def reader(text: str) -> str:
+        kind, _, rest = text.partition(":")
+        rest = expand(rest)
+        local = kind in ("hf", "st", "ce") and (folder / rest).exists()
+        return f"{kind}:{path(rest)}" if local else f"{kind}:{rest}" if rest else text
+
+    def optional(text: str | None) -> str | None:
+        return None if text is None else reader(text)
+
+    return recipe.model_copy(
+        update={
+            "corpus": recipe.corpus.model_copy(update={"paths": tuple(path(text) for text in recipe.corpus.paths)}),
+            "datastore": recipe.datastore.model_copy(
+                update={
+                    "path": recipe.datastore.path and path(recipe.datastore.path),
+                    "embedder": optional(recipe.datastore.embedder),
+                }
+            ),
+            "retrieval": recipe.retrieval.model_copy(update={"rerank": optional(recipe.retrieval.rerank)}),
+            "readers": tuple(r.model_copy(update={"spec": reader(r.spec)}) for r in recipe.readers),
+            "grader": optional(recipe.grader),
+            "benchmarks": tuple(b.model_copy(update={"benchmark": benchmark(b.benchmark)}) for b in recipe.benchmarks),
+        }
+    )
