@@ -1,0 +1,1 @@
+"""The test-time compute stack: arms, views, voting, inter-document consistency. Open answer.py first."""

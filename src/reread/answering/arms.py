@@ -1,0 +1,95 @@
+"""What an arm's name means. Names are fixed, so that runs compare.
+
+`ARM(+mmr|+bag|+options|+sc|+vr|+kN)*` with ARM one of baseline, sc, retrieval, rerank, docs, random, shuffled,
+oracle. `sc` alone is `baseline+sc`; `vr` is `mmr+bag`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from reread.errors import UsageError
+
+PassageSource = Literal["none", "retrieved", "random", "shuffled", "oracle"]
+
+BASES: dict[str, PassageSource] = {
+    "baseline": "none",
+    "sc": "none",
+    "retrieval": "retrieved",
+    "rerank": "retrieved",
+    "docs": "retrieved",
+    "random": "random",
+    "shuffled": "shuffled",
+    "oracle": "oracle",
+}
+MODIFIERS = ("mmr", "bag", "options", "sc", "vr", "kN")
+CONTROLS = ("random", "shuffled", "oracle")
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One setting of the stack."""
+
+    name: str
+    passages: PassageSource
+    """Which passages the reader sees."""
+    rerank: bool = False
+    mmr: bool = False
+    """Choose passages by maximal marginal relevance."""
+    options: bool = False
+    """Retrieve once for every option as well."""
+    vote: bool = False
+    """Self-consistency: a majority over several samples (or seeded views)."""
+    bag: bool = False
+    """Each sample sees its own random part of the passages."""
+    docs: bool = False
+    """Inter-document consistency: answer from each passage alone, trust the one that others agree with."""
+    k: int | None = None
+    """Passages before the question; the recipe's by default."""
+
+
+def parse_arm(name: str) -> Arm:
+    """The arm of that name.
+
+    Raises UsageError naming the part that is not understood and the nearest right one.
+    """
+    base, *modifiers = name.strip().split("+")
+    if base not in BASES:
+        raise UsageError(f"unknown arm {base!r} in {name!r}; {_hint(base, list(BASES))}")
+    arm = Arm(name.strip(), BASES[base], rerank=base == "rerank", vote=base == "sc", docs=base == "docs")
+    for modifier in modifiers:
+        if modifier == "mmr":
+            arm = replace(arm, mmr=True)
+        elif modifier == "bag":
+            arm = replace(arm, bag=True)
+        elif modifier == "vr":
+            arm = replace(arm, mmr=True, bag=True)
+        elif modifier == "sc":
+            arm = replace(arm, vote=True)
+        elif modifier == "options":
+            arm = replace(arm, options=True)
+        elif re.fullmatch(r"k[1-9][0-9]{0,3}", modifier):
+            arm = replace(arm, k=int(modifier[1:]))
+        else:
+            raise UsageError(f"unknown part {modifier!r} in the arm {name!r}; {_hint(modifier, list(MODIFIERS))}")
+    if arm.passages != "retrieved" and (arm.mmr or arm.options):
+        raise UsageError(f"the arm {name!r} retrieves nothing, so mmr and options mean nothing in it; leave them out")
+    if arm.passages == "none" and (arm.bag or arm.k):
+        raise UsageError(f"the arm {name!r} shows no passages, so bag and kN mean nothing in it; leave them out")
+    if arm.docs and (arm.vote or arm.bag):
+        raise UsageError(f"the arm {name!r}: docs votes in its own way; leave sc, bag and vr out")
+    return arm
+
+
+def parse_arms(names: str | tuple[str, ...]) -> list[Arm]:
+    """Arms from names or from one comma-separated string, in order, each once."""
+    listed = names.split(",") if isinstance(names, str) else names
+    return [parse_arm(name) for name in dict.fromkeys(name.strip() for name in listed if name.strip())]
+
+
+def _hint(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"

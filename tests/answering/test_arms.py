@@ -1,0 +1,39 @@
+import pytest
+
+from reread.answering.arms import BASES, parse_arm, parse_arms
+from reread.errors import UsageError
+
+
+@pytest.mark.parametrize("name", [*BASES, "rerank+sc", "rerank+sc+vr", "retrieval+options+k10", "retrieval+mmr", "docs+k3"])
+def test_every_named_arm_is_understood_and_keeps_its_name(name: str) -> None:
+    assert parse_arm(name).name == name
+
+
+def test_vr_is_mmr_and_bag() -> None:
+    arm = parse_arm("rerank+sc+vr")
+    assert (arm.rerank, arm.vote, arm.mmr, arm.bag) == (True, True, True, True)
+
+
+def test_k_is_read_from_the_name() -> None:
+    assert parse_arm("retrieval+k12").k == 12
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("retreival", "did you mean 'retrieval'"),
+        ("retrieval+mmrr", "did you mean 'mmr'"),
+        ("retrieval+k0", "unknown part 'k0'"),
+        ("baseline+mmr", "retrieves nothing"),
+        ("baseline+k3", "shows no passages"),
+        ("docs+sc", "votes in its own way"),
+        ("", "unknown arm"),
+    ],
+)
+def test_what_is_not_an_arm_is_refused_with_a_hint(name: str, hint: str) -> None:
+    with pytest.raises(UsageError, match=hint):
+        parse_arm(name)
+
+
+def test_arms_are_listed_once_in_order() -> None:
+    assert [arm.name for arm in parse_arms("baseline, sc,baseline,retrieval")] == ["baseline", "sc", "retrieval"]
