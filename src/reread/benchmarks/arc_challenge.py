@@ -1,0 +1,24 @@
+"""ARC-Challenge: Think you have Solved Question Answering? Try ARC, the AI2 Reasoning Challenge.
+
+Clark, Cowhey, Etzioni, et al.; arXiv 1803.05457; CC BY-SA 4.0.
+Convention: likelihood of the option text after `Question: … Answer:`, normalised by its length.
+"""
+
+from __future__ import annotations
+
+from reread.benchmarks.spec import BenchmarkSpec, Hub
+
+SPEC = BenchmarkSpec(
+    name="arc_challenge",
+    title="Think you have Solved Question Answering? Try ARC, the AI2 Reasoning Challenge",
+    authors="Clark et al.",
+    arxiv="1803.05457",
+    licence="CC BY-SA 4.0",
+    kind="letter",
+    hub=Hub(
+        "allenai/ai2_arc", "ARC-Challenge", {"test": "test", "train": "train", "validation": "validation"}
+    ),
+    n_shots=0,
+    forms=("cloze", "letters", "chat"),
+    templates={"cloze": "Question: {question}\nAnswer:"},
+)

@@ -1,0 +1,23 @@
+"""COVID-QA: A Question Answering Dataset for COVID-19.
+
+Moeller, Reina, Jayakumar, Pietsch; ACL 2020 NLP-COVID workshop (aclanthology.org/2020.nlpcovid19-acl.18);
+Apache-2.0. Convention: exact match and F1 by SQuAD's rules (answers are long spans: F1 says more);
+`gold_doc_id` names the article.
+"""
+
+from __future__ import annotations
+
+from reread.benchmarks.spec import BenchmarkSpec, Hub
+
+SPEC = BenchmarkSpec(
+    name="covidqa",
+    title="COVID-QA: A Question Answering Dataset for COVID-19",
+    authors="Moeller et al.",
+    arxiv="aclanthology.org/2020.nlpcovid19-acl.18",
+    licence="Apache-2.0",
+    kind="short",
+    hub=Hub("deepset/covid_qa_deepset", None, {"train": "test"}),
+    n_shots=0,
+    forms=("short", "chat"),
+    templates={"short": "Question: {question}\nAnswer:"},
+)

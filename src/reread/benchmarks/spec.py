@@ -1,0 +1,84 @@
+"""What a benchmark is: the fixed facts of each (BenchmarkSpec) and what loading one gives (Benchmark)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from reread.types import Question
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+Row = Mapping[str, Any]
+
+
+class RowError(ValueError):
+    """A row that cannot be read: which field, and what is expected. The loader adds file and row."""
+
+    def __init__(self, field_name: str, expected: str) -> None:
+        super().__init__(f"field {field_name!r}: {expected}")
+
+
+class Dropped(Exception):
+    """A readable row that the benchmark's convention does not score; the message is the reason code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """Where the published dataset lies on the Hugging Face hub."""
+
+    dataset: str
+    config: str | None = None
+    splits: Mapping[str, str] = field(default_factory=lambda: {"test": "test"})
+    """Split on the hub → the name of the split here."""
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkSpec:
+    """The fixed facts of one benchmark: source, kind of answer, how it is asked and scored."""
+
+    name: str
+    title: str
+    authors: str
+    arxiv: str
+    """arXiv number, or the address of the source where there is no paper."""
+    licence: str
+    kind: str
+    """How answers are extracted and compared: letter, number, latex, short or code (see scoring/)."""
+    hub: Hub | None = None
+    parse: Callable[[Row, BenchmarkSpec], Question] | None = None
+    """Reads one row; None for the usual shapes (parse.py). Raises RowError or Dropped."""
+    scored: tuple[str, ...] = ("test", "dev", "validation", "val")
+    """Splits that are scored: the first of these that a file has."""
+    exemplar_splits: tuple[str, ...] = ("dev", "train", "train_sample", "validation", "val")
+    """Splits that serve as few-shot exemplars: the first of these that is there and is not scored."""
+    n_shots: int = 0
+    """Exemplars shown to a base model by convention."""
+    forms: tuple[str, ...] = ()
+    """Prompt forms that make sense, the usual one for base models first (see reading/prompts.py)."""
+    templates: Mapping[str, str] = field(default_factory=dict)
+    """Wording around the question by form, with {question}; the default is the question alone."""
+    grader: str | None = None
+    """Name of the model-graded metric, where the benchmark has one ("simpleqa")."""
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """A loaded benchmark."""
+
+    name: str
+    questions: tuple[Question, ...]
+    """The scored questions, in file order."""
+    exemplars: tuple[Question, ...]
+    """Solved examples of another split (dev or train), in file order; never a scored row."""
+    kind: str
+    chance: float | None
+    """Expected accuracy of guessing an option at random, or None for open questions."""
+    forms: tuple[str, ...]
+    spec: BenchmarkSpec
+    split: str
+    """Names of the scored splits, joined by a comma."""
+    skipped: tuple[str, ...] = ()
+    """One sentence for every bad row that was passed over (skip_bad)."""
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """Rows left out by the benchmark's own convention, counted by reason."""

@@ -1,0 +1,24 @@
+"""SQuAD v1.1: 100,000+ Questions for Machine Comprehension of Text.
+
+Rajpurkar, Zhang, Lopyrev, Liang; arXiv 1606.05250; CC BY-SA 4.0.
+Convention: exact match and F1 after normalisation, the best over the annotators' answers. Asked here
+without its paragraph (open-book retrieval finds it); the paragraph is kept for the oracle arm where the row
+carries it.
+"""
+
+from __future__ import annotations
+
+from reread.benchmarks.spec import BenchmarkSpec, Hub
+
+SPEC = BenchmarkSpec(
+    name="squad",
+    title="SQuAD: 100,000+ Questions for Machine Comprehension of Text",
+    authors="Rajpurkar et al.",
+    arxiv="1606.05250",
+    licence="CC BY-SA 4.0",
+    kind="short",
+    hub=Hub("rajpurkar/squad", None, {"validation": "dev", "train": "train"}),
+    n_shots=5,
+    forms=("short", "chat"),
+    templates={"short": "Question: {question}\nAnswer:"},
+)

@@ -1,0 +1,22 @@
+"""TriviaQA: A Large Scale Distantly Supervised Challenge Dataset for Reading Comprehension.
+
+Joshi, Choi, Weld, Zettlemoyer; arXiv 1705.03551; Apache-2.0.
+Convention: exact match over all aliases, closed-book form, unfiltered dev.
+"""
+
+from __future__ import annotations
+
+from reread.benchmarks.spec import BenchmarkSpec, Hub
+
+SPEC = BenchmarkSpec(
+    name="triviaqa",
+    title="TriviaQA: A Large Scale Distantly Supervised Challenge Dataset for Reading Comprehension",
+    authors="Joshi et al.",
+    arxiv="1705.03551",
+    licence="Apache-2.0",
+    kind="short",
+    hub=Hub("mandarjoshi/trivia_qa", "unfiltered.nocontext", {"validation": "dev", "train": "train"}),
+    n_shots=5,
+    forms=("short", "chat"),
+    templates={"short": "Question: {question}\nAnswer:"},
+)
