@@ -80,3 +80,15 @@ def test_a_corpus_is_files_or_a_world() -> None:
         parse_recipe({**MINIMAL, "corpus": {}})
     with pytest.raises(RecipeError, match="either paths"):
         parse_recipe({**MINIMAL, "corpus": {"paths": ["a"], "world": {}}})
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parent.parent / "recipes").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_ready_made_recipe_is_valid(path: Path) -> None:
+    from reread.answering.arms import parse_arms
+    from reread.benchmarks import get_spec
+
+    recipe = load_recipe(path)
+    assert recipe.name == path.stem
+    for benchmark in recipe.benchmarks:
+        get_spec(benchmark.benchmark.partition(":")[0])
+        parse_arms(benchmark.arms or recipe.arms)

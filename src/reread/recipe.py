@@ -76,6 +76,8 @@ class RetrievalRecipe(Strict):
     """Hits that reranking and MMR choose from."""
     rerank: str | None = None
     """A reranker's spec; needed by the arms whose names hold `rerank`."""
+    recall_at: tuple[Annotated[int, Field(ge=1)], ...] = (1, 5, 20)
+    """Depths at which the gold passage and the answer string are looked for."""
     mmr_lambda: Annotated[float, Field(ge=0, le=1)] = 0.7
     """Weight of relevance against novelty in maximal marginal relevance (Carbonell and Goldstein 1998)."""
 
@@ -103,6 +105,8 @@ class BenchmarkRecipe(Strict):
     """Exemplars before the question; the benchmark's convention for the form by default."""
     split: str | None = None
     limit: Annotated[int, Field(ge=1)] | None = None
+    gold_only: bool = False
+    """Ask only the questions that name the passage or document which holds the answer."""
     arms: tuple[str, ...] | None = None
     """Arms of this benchmark alone; the recipe's by default."""
 
@@ -137,7 +141,8 @@ class Recipe(Strict):
     corpus: CorpusRecipe
     datastore: DatastoreRecipe = DatastoreRecipe()
     retrieval: RetrievalRecipe = RetrievalRecipe()
-    readers: Annotated[tuple[ReaderRecipe, ...], Field(min_length=1)]
+    readers: tuple[ReaderRecipe, ...]
+    """May be empty: retrieval alone is measured then."""
     grader: str | None = None
     """Reader that grades open answers (SimpleQA)."""
     benchmarks: Annotated[tuple[BenchmarkRecipe, ...], Field(min_length=1)]
@@ -243,10 +248,9 @@ def resolve(recipe: Recipe, folder: Path) -> Recipe:
         return f"{name}:{path(local)}" if colon else name
 
     def reader(text: str) -> str:
-        kind, _, rest = text.partition(":")
-        rest = expand(rest)
+        kind, _, rest = expand(text).partition(":")
         local = kind in ("hf", "st", "ce") and (folder / rest).exists()
-        return f"{kind}:{path(rest)}" if local else f"{kind}:{rest}" if rest else text
+        return f"{kind}:{path(rest)}" if local else f"{kind}:{rest}" if rest else kind
 
     def optional(text: str | None) -> str | None:
         return None if text is None else reader(text)

@@ -1,0 +1,87 @@
+"""The command line: parse, call one public function, print. Results on stdout, progress and notes on stderr."""
+
+from __future__ import annotations
+
+import errno
+import sys
+
+import click
+import typer
+
+from reread import __version__
+from reread.cli import ask, datastore, decontaminate, evaluation, multiplier, pretrain, probe, report
+from reread.errors import RereadError
+
+app = typer.Typer(
+    name="reread",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Let a language model re-read its pre-training data at test time, and measure what that is worth.",
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"reread {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+) -> None:
+    pass
+
+
+for panel, commands in {
+    "Start here": (probe.demo, ask.ask),
+    "Datastores": (datastore.build, datastore.search, datastore.verify),
+    "Experiments": (probe.probe, evaluation.eval_, decontaminate.decontaminate, pretrain.pretrain),
+    "Analysis": (multiplier.multiplier, report.report),
+}.items():
+    for command in commands:
+        app.command(command.__name__.rstrip("_"), rich_help_panel=panel, no_args_is_help=command is not probe.demo)(
+            command
+        )
+
+
+def main() -> None:
+    """Run the command line; exit 0, 1 (failed on the way) or 2 (misused)."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """The exit code of one call; every expected failure is one sentence on stderr."""
+    try:
+        code = app(arguments, prog_name="reread", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as misuse:
+        misuse.show()
+        return misuse.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return _complain("stopped; what was finished is kept, and the same command goes on from there", 1)
+    except RereadError as error:
+        return _complain(str(error), error.exit_code)
+    except BrokenPipeError:
+        # The reader of our output (head, less) has gone; there is nobody left to tell.
+        sys.stdout = None  # type: ignore[assignment]
+        return 1
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            where = f" writing {error.filename}" if error.filename else ""
+            return _complain(
+                f"the disk is full{where}; free some space and run the same command again: finished work is kept", 1
+            )
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+            return _complain(f"no permission for {error.filename}; choose another folder", 2)
+        raise
+    return code if isinstance(code, int) else 0
+
+
+def _complain(sentence: str, code: int) -> int:
+    print(f"reread: {sentence}", file=sys.stderr)
+    return code
