@@ -1,0 +1,6 @@
+"""Pre-training of our own: rungs of growing compute on the same clean stream that retrieval reads."""
+
+from reread.ladder.config import RungConfig, rungs_from_dial
+from reread.ladder.train import pretrain
+
+__all__ = ["RungConfig", "pretrain", "rungs_from_dial"]

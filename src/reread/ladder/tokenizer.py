@@ -1,0 +1,86 @@
+"""Tokenizers of our own: byte-level BPE for any corpus, whole words for the world."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reread.errors import CorpusError, MissingExtra
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+END = "<|end|>"
+UNKNOWN = "<|unknown|>"
+WORD_PATTERN = r"\n|\w+|[^\w\s]"
+"""A line break, a word or a punctuation mark is a token; other white space only separates."""
+SAMPLE_DOCUMENTS = 200_000
+"""Documents a tokenizer is trained on at most: enough for any vocabulary here, and bounded work on any corpus."""
+
+
+def train_bpe(texts: Iterable[str], vocabulary: int = 8192) -> Tokenizer:
+    """Byte-level BPE (no unknown tokens), trained on the first SAMPLE_DOCUMENTS texts."""
+    tokenizers = _tokenizers()
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = tokenizers.decoders.ByteLevel()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[END],
+        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_sample(texts), trainer)
+    return tokenizer
+
+
+def train_words(texts: Iterable[str], vocabulary: int = 4096) -> Tokenizer:
+    """A word-level tokenizer with the most frequent words; every other word is one unknown token."""
+    tokenizers = _tokenizers()
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(unk_token=UNKNOWN))
+    pattern = tokenizers.Regex(WORD_PATTERN)
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Split(pattern, behavior="removed", invert=True)
+    trainer = tokenizers.trainers.WordLevelTrainer(
+        vocab_size=vocabulary, special_tokens=[END, UNKNOWN], show_progress=False
+    )
+    tokenizer.train_from_iterator(_sample(texts), trainer)
+    return tokenizer
+
+
+def save_tokenizer(tokenizer: Tokenizer, folder: Path, context: int) -> None:
+    """Save as a transformers fast tokenizer, which AutoTokenizer loads."""
+    from transformers import PreTrainedTokenizerFast
+
+    unknown = UNKNOWN if tokenizer.token_to_id(UNKNOWN) is not None else None
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token=END,
+        pad_token=END,
+        unk_token=unknown,
+        model_max_length=context,
+        clean_up_tokenization_spaces=False,
+    )
+    fast.save_pretrained(str(folder))
+
+
+def _sample(texts: Iterable[str]) -> Iterator[str]:
+    number = -1
+    for number, text in enumerate(texts):
+        if number >= SAMPLE_DOCUMENTS:
+            return
+        yield text
+    if number < 0:
+        raise CorpusError("the corpus holds no documents, so there is nothing to train a tokenizer on")
+
+
+def _tokenizers():  # type: ignore[no-untyped-def]  # a module, imported late
+    try:
+        import tokenizers
+        import tokenizers.decoders
+        import tokenizers.models
+        import tokenizers.pre_tokenizers
+        import tokenizers.trainers
+    except ImportError as error:
+        raise MissingExtra("tokenizers", "models", "training a tokenizer") from error
+    return tokenizers
