@@ -1,0 +1,198 @@
+"""Clean a stream of documents, or the passages of a datastore, of benchmark questions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from reread.decontaminate.index import Finding, QuestionIndex
+from reread.errors import UsageError
+from reread.types import Document, Passage
+
+Action = Literal["audit", "mask", "drop-passage", "drop-document"]
+ACTIONS: tuple[Action, ...] = ("audit", "mask", "drop-passage", "drop-document")
+MASK = "\n\n"
+"""What stands in place of a masked span: a paragraph break, so that no sentence is made of its two
+neighbours."""
+REMEMBERED_DOCUMENTS = 4096
+"""Documents whose contaminated spans a filter keeps while their passages may still come."""
+
+
+@dataclass(slots=True)
+class Summary:
+    """Counts of a pass; `as_dict` is what summary.json holds."""
+
+    coverage: dict[str, Counter[str]]
+    subjects: dict[str, Counter[str]]
+    """Questions by benchmark and subject."""
+    n_documents: int = 0
+    n_characters: int = 0
+    n_contaminated_documents: int = 0
+    n_findings: int = 0
+    kinds: dict[str, Counter[str]] = field(default_factory=dict)
+    """Findings by benchmark and kind."""
+    documents: Counter[str] = field(default_factory=Counter)
+    """Contaminated documents by benchmark."""
+    found: dict[str, dict[str, str]] = field(default_factory=dict)
+    """For each benchmark, the questions found, with their subject."""
+
+    @classmethod
+    def of(cls, index: QuestionIndex) -> Summary:
+        subjects: dict[str, Counter[str]] = {}
+        for target in index.targets:
+            subjects.setdefault(target.benchmark, Counter())[target.subject] += 1
+        return cls(index.coverage(), subjects)
+
+    def add(self, document: Document, findings: Iterable[Finding], index: QuestionIndex) -> None:
+        """Count one document and what was found in it."""
+        self.n_documents += 1
+        self.n_characters += len(document.text)
+        benchmarks = set()
+        for finding in findings:
+            self.n_findings += 1
+            benchmarks.add(finding.benchmark)
+            self.kinds.setdefault(finding.benchmark, Counter())[finding.kind] += 1
+            subject = index.subject_of(finding.benchmark, finding.question_id)
+            self.found.setdefault(finding.benchmark, {})[finding.question_id] = subject
+        self.n_contaminated_documents += bool(benchmarks)
+        self.documents.update(benchmarks)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values: per benchmark the questions, how many could be checked, and the contaminated share.
+
+        `contaminated_frac` divides the questions found by all questions of the benchmark, those that no rule
+        can check included (`coverage.unchecked`); null where there are none.
+        """
+        benchmarks = {}
+        for name, coverage in sorted(self.coverage.items()):
+            found = self.found.get(name, {})
+            n_questions = coverage.total()
+            by_subject = Counter(found.values())
+            benchmarks[name] = {
+                "n_questions": n_questions,
+                "coverage": {route: coverage[route] for route in ("ngram", "short", "unchecked")},
+                "n_contaminated": len(found),
+                "contaminated_frac": len(found) / n_questions if n_questions else None,
+                "n_contaminated_documents": self.documents[name],
+                "findings_by_kind": dict(sorted(self.kinds.get(name, Counter()).items())),
+                "by_subject": {
+                    subject: {"n_questions": total, "n_contaminated": by_subject[subject]}
+                    for subject, total in sorted(self.subjects[name].items())
+                },
+            }
+        return {
+            "benchmarks": benchmarks,
+            "n_documents": self.n_documents,
+            "n_characters": self.n_characters,
+            "n_contaminated_documents": self.n_contaminated_documents,
+            "n_findings": self.n_findings,
+        }
+
+
+def decontaminate(
+    documents: Iterable[Document],
+    index: QuestionIndex,
+    *,
+    action: Action = "drop-document",
+    summary: Summary | None = None,
+) -> Iterator[tuple[Document | None, list[Finding]]]:
+    """For every document, what is left of it and what was found in it; in order, one document in memory at a
+    time.
+
+    action: "audit" leaves everything; "mask" cuts the matched spans; "drop-passage" cuts the paragraphs
+    (between blank lines) that a span touches; "drop-document" leaves None. A document of which nothing is
+    left is None too. summary, if given, is added to. For a training stream: `(d for d, _ in
+    decontaminate(...) if d is not None)`.
+    """
+    if action not in ACTIONS:
+        raise UsageError(f"no decontamination action {action!r}; choose one of {', '.join(ACTIONS)}")
+    for document in documents:
+        findings = index.find_in(document)
+        if summary is not None:
+            summary.add(document, findings, index)
+        yield _act(document, findings, action), findings
+
+
+def contaminated_reason(finding: Finding) -> str:
+    """The reject's reason: "contaminated:" and the question."""
+    return f"contaminated:{finding.question_id}"
+
+
+class ContaminationFilter:
+    """Says of each passage whether it holds a question: the `drop=` of a datastore build.
+
+    Pass the documents through `watch` on their way into the build: findings are then made in the whole
+    document, so that a question cut in two by the edge of a passage takes both passages with it. Passages of
+    documents that were not watched are searched by themselves. A title that is a question condemns all
+    passages of its document. `findings` collects (document id, finding); `summary` counts the watched
+    documents.
+    """
+
+    def __init__(self, index: QuestionIndex) -> None:
+        self.index = index
+        self.summary = Summary.of(index)
+        self.findings: list[tuple[str, Finding]] = []
+        self._watched: dict[tuple[str, str], list[Finding]] = {}
+
+    def watch(self, documents: Iterable[Document]) -> Iterator[Document]:
+        """The same documents, searched before they go on."""
+        for document in documents:
+            findings = self.index.find_in(document)
+            self.summary.add(document, findings, self.index)
+            self.findings.extend((document.id, finding) for finding in findings)
+            self._watched[document.source, document.id] = findings
+            if len(self._watched) > REMEMBERED_DOCUMENTS:
+                del self._watched[next(iter(self._watched))]
+            yield document
+
+    def __call__(self, passage: Passage) -> str | None:
+        """The reason to drop the passage, such as "contaminated:mmlu/test/12", or None."""
+        findings = self._watched.get((passage.source, passage.doc_id))
+        if findings is None:
+            findings = self.index.find_in(
+                Document(passage.doc_id, passage.text, passage.source, passage.title, passage.url)
+            )
+            self.findings.extend((passage.doc_id, finding) for finding in findings)
+            return contaminated_reason(findings[0]) if findings else None
+        end = passage.start + len(passage.text)
+        for finding in findings:
+            if finding.field == "title" or (finding.start < end and finding.end > passage.start):
+                return contaminated_reason(finding)
+        return None
+
+
+def contamination_filter(index: QuestionIndex) -> Callable[[Passage], str | None]:
+    """A `ContaminationFilter` as a plain function of a passage."""
+    return ContaminationFilter(index)
+
+
+def _act(document: Document, findings: list[Finding], action: Action) -> Document | None:
+    if not findings or action == "audit":
+        return document
+    if action == "drop-document":
+        return None
+    title = "" if any(finding.field == "title" for finding in findings) else document.title
+    spans = [(finding.start, finding.end) for finding in findings if finding.field == "text"]
+    if action == "drop-passage":
+        spans = [_paragraphs(document.text, start, end) for start, end in spans]
+    text = _cut(document.text, spans)
+    return replace(document, title=title, text=text) if text else None
+
+
+def _paragraphs(text: str, start: int, end: int) -> tuple[int, int]:
+    """The span widened to whole paragraphs."""
+    before = text.rfind("\n\n", 0, start)
+    after = text.find("\n\n", end)
+    return (0 if before < 0 else before, len(text) if after < 0 else after)
+
+
+def _cut(text: str, spans: Iterable[tuple[int, int]]) -> str:
+    parts, kept_from = [], 0
+    for start, end in sorted(spans):
+        if start > kept_from:
+            parts.append(text[kept_from:start])
+        kept_from = max(kept_from, end)
+    parts.append(text[kept_from:])
+    return MASK.join(stripped for part in parts if (stripped := part.strip()))

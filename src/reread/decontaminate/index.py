@@ -1,0 +1,294 @@
+"""Find benchmark questions in text: the index of their n-grams, and the rules that turn shared n-grams into
+findings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+
+from reread.decontaminate import kernels, patterns
+from reread.decontaminate.patterns import Pattern, Target
+from reread.decontaminate.tokens import Tokens, UInt64s, powers, tokenize
+from reread.errors import UsageError
+from reread.types import Document, Question
+
+Rule = Literal["containment", "any"]
+RULES: tuple[Rule, ...] = ("containment", "any")
+DEFAULT_THRESHOLD = 0.8
+"""Below it lie, in the MATH corpus, problems that share a diagram or a long definition with a MATH-500
+item."""
+FILTER_BITS_PER_ANCHOR = 32
+"""Bits of the first filter per stored anchor: three of a hundred windows of foreign text pass it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A question found in a text."""
+
+    question_id: str
+    benchmark: str
+    kind: str
+    """"stem" (n-grams of the stem), "stem+answer" (and an accepted answer after it), "short" (a short stem,
+    whole, with its answer)."""
+    score: float
+    """Share of the question's n-grams found here, in (0, 1]."""
+    start: int
+    end: int
+    """Character offsets into the text searched."""
+    text: str
+    """The matched span as it stands there."""
+    field: str = "text"
+    """"text", or "title" where the span begins in the document's title; offsets are the field's own."""
+
+
+class QuestionIndex:
+    """The n-grams of a set of questions, ready to be looked up in any amount of text.
+
+    ngram: tokens per n-gram; None takes each benchmark's own (`ngram_for`). rule: "containment" (a question
+    is found where at least `threshold` of its n-grams stand close together; short questions by the rules of
+    patterns.py) or "any" (the paper's plain rule: one shared n-gram is enough, nothing is discounted, and a
+    stem shorter than n can never be found). Memory: about 40 bytes an n-gram. Raises UsageError for a rule,
+    threshold or n out of range.
+    """
+
+    def __init__(
+        self,
+        questions: Iterable[Question],
+        *,
+        ngram: int | None = None,
+        rule: Rule = "containment",
+        threshold: float = DEFAULT_THRESHOLD,
+    ) -> None:
+        if rule not in RULES:
+            raise UsageError(f"no decontamination rule {rule!r}; choose one of {', '.join(RULES)}")
+        if not 0 < threshold <= 1:
+            raise UsageError(f"the containment threshold is {threshold}; it must lie in (0, 1]")
+        if ngram is not None and not patterns.MIN_NGRAM <= ngram <= patterns.MAX_NGRAM:
+            raise UsageError(
+                f"n-grams of {ngram} tokens are not possible; "
+                f"choose {patterns.MIN_NGRAM} to {patterns.MAX_NGRAM}"
+            )
+        self.rule, self.threshold, self.ngram = rule, threshold, ngram
+        self.targets: list[Target] = []
+        self._patterns: list[Pattern] = []
+        stem_keys: list[int] = []
+        for question in questions:
+            n_tokens = ngram or patterns.ngram_for(question.benchmark)
+            target, own = patterns.describe(question, len(self.targets), n_tokens, threshold, rule)
+            stem_keys.append(int(tokenize(question.text).prefix[-1]))
+            self.targets.append(target)
+            self._patterns.extend(own)
+        if rule == "containment":
+            self._patterns = patterns.discount_templates(self._patterns, self.targets, stem_keys)
+        self._tables = _Tables(self._patterns)
+        self._subjects = {(target.benchmark, target.question_id): target.subject for target in self.targets}
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def coverage(self) -> dict[str, Counter[str]]:
+        """For each benchmark, how many questions can be found by n-grams, as short ones, or not at all."""
+        covered: dict[str, Counter[str]] = {}
+        for target in self.targets:
+            covered.setdefault(target.benchmark, Counter())[target.coverage] += 1
+        return covered
+
+    def subject_of(self, benchmark: str, question_id: str) -> str:
+        """The subject of a question of this index."""
+        return self._subjects[benchmark, question_id]
+
+    def find(self, text: str) -> list[Finding]:
+        """Every question found in the text, by position; a question that stands there twice is found
+        twice."""
+        tokens = tokenize(text)
+        positions, grams = self._tables.scan(tokens)
+        if not len(positions):
+            return []
+        findings = [
+            finding
+            for row, places in self._tables.by_pattern(positions, grams).items()
+            for finding in self._judge(self._patterns[row], places, tokens, text)
+        ]
+        return _without_overlaps(findings)
+
+    def find_in(self, document: Document) -> list[Finding]:
+        """`find` over a document's title and text: a question may be the title and its answer the text."""
+        if not document.title:
+            return self.find(document.text)
+        offset = len(document.title) + 2
+        found = []
+        for finding in self.find(f"{document.title}\n\n{document.text}"):
+            in_title = finding.start < len(document.title)
+            start = finding.start if in_title else finding.start - offset
+            end = min(finding.end, len(document.title)) if in_title else finding.end - offset
+            text = (document.title if in_title else document.text)[start:end]
+            found.append(
+                Finding(
+                    finding.question_id,
+                    finding.benchmark,
+                    finding.kind,
+                    finding.score,
+                    start,
+                    end,
+                    text,
+                    "title" if in_title else "text",
+                )
+            )
+        return found
+
+    def _judge(
+        self, pattern: Pattern, places: Sequence[tuple[int, int]], tokens: Tokens, text: str
+    ) -> Iterator[Finding]:
+        """The findings that one pattern's matched windows (token position, window) amount to."""
+        target = self.targets[pattern.target]
+        for cluster in _clusters(places, max(pattern.length, target.n_stem // 2)):
+            score = len({gram for _, gram in cluster}) / len(pattern.grams)
+            if score < pattern.threshold and self.rule == "containment":
+                continue
+            first, last = cluster[0][0], cluster[-1][0] + pattern.length
+            answer_end = self._answer_end(pattern, target, tokens, last)
+            if pattern.needs_answer and answer_end is None:
+                continue
+            kind = "short" if pattern.needs_answer else "stem"
+            if pattern.kind == "joined" or (kind == "stem" and answer_end is not None):
+                kind = "stem+answer"
+            start, end = int(tokens.starts[first]), int(tokens.ends[max(last, answer_end or 0) - 1])
+            yield Finding(
+                target.question_id, target.benchmark, kind, round(score, 4), start, end, text[start:end]
+            )
+
+    def _answer_end(self, pattern: Pattern, target: Target, tokens: Tokens, after: int) -> int | None:
+        """The token after the nearest accepted answer that follows token `after`, or None."""
+        if pattern.kind == "joined":
+            return None
+        if pattern.needs_options:
+            window = target.n_options_tokens
+        elif pattern.needs_answer:
+            window = max(patterns.WINDOW_PER_STEM_TOKEN * target.n_stem, target.n_options_tokens)
+        else:
+            window = patterns.ANSWER_WINDOW + target.n_options_tokens
+        answers = _first_occurrence(tokens, target.answers, after, after + window)
+        if answers is None:
+            return None
+        if not pattern.needs_options:
+            return answers
+        wrong = _first_occurrence(tokens, target.wrong_options, after, after + window)
+        return None if wrong is None else max(answers, wrong)
+
+
+class _Tables:
+    """The hash tables that the scan reads, and the way back from a gram to the patterns that hold it."""
+
+    def __init__(self, rows: Sequence[Pattern]) -> None:
+        lengths = np.repeat([row.length for row in rows], [len(row.grams) for row in rows]).astype(np.uint64)
+        hashes = np.concatenate([row.grams for row in rows]) if rows else np.empty(0, np.uint64)
+        owners = np.repeat(np.arange(len(rows)), [len(row.grams) for row in rows])
+        with np.errstate(over="ignore"):
+            keys = hashes ^ (lengths * kernels.LENGTH_SALT)
+        distinct, self._gram_of_pair = np.unique(keys, return_inverse=True)
+        order = np.argsort(self._gram_of_pair, kind="stable")
+        self._owners = owners[order]
+        self._owner_start = np.searchsorted(self._gram_of_pair[order], np.arange(len(distinct) + 1))
+        self._gram_keys, self._gram_ids = _hash_table(distinct, np.arange(len(distinct), dtype=np.int64))
+        self._anchors = [
+            table for length in patterns.ANCHOR_LENGTHS if (table := _anchor_table(rows, length)) is not None
+        ]
+
+    def scan(self, tokens: Tokens) -> tuple[np.ndarray, np.ndarray]:
+        """Token position and gram of every stored window in the text, by position."""
+        positions, grams = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        for length, bits, keys, masks in self._anchors:
+            room = 1024
+            while True:
+                position, gram = np.empty(room, np.int64), np.empty(room, np.int64)
+                n_found = kernels.compiled().scan(
+                    tokens.prefix,
+                    len(tokens),
+                    powers(),
+                    length,
+                    bits,
+                    keys,
+                    masks,
+                    self._gram_keys,
+                    self._gram_ids,
+                    position,
+                    gram,
+                )
+                if n_found <= room:
+                    break
+                room = n_found
+            positions.append(position[:n_found])
+            grams.append(gram[:n_found])
+        return np.concatenate(positions), np.concatenate(grams)
+
+    def by_pattern(self, positions: np.ndarray, grams: np.ndarray) -> dict[int, list[tuple[int, int]]]:
+        """For each pattern with a match, its (position, gram) pairs in order of position."""
+        found: dict[int, list[tuple[int, int]]] = {}
+        for place in np.argsort(positions, kind="stable"):
+            gram = int(grams[place])
+            for owner in self._owners[self._owner_start[gram] : self._owner_start[gram + 1]]:
+                found.setdefault(int(owner), []).append((int(positions[place]), gram))
+        return found
+
+
+def _anchor_table(rows: Sequence[Pattern], length: int) -> tuple[int, UInt64s, UInt64s, UInt64s] | None:
+    """(anchor length, filter bits, keys, bit set of the window lengths that begin so); None where there are
+    none."""
+    own = [row for row in rows if patterns.anchor_length(row.length) == length]
+    if not own:
+        return None
+    anchors = np.concatenate([row.anchors for row in own])
+    lengths = np.repeat([np.uint64(1 << row.length) for row in own], [len(row.anchors) for row in own])
+    keys, place = np.unique(anchors, return_inverse=True)
+    masks = np.zeros(len(keys), np.uint64)
+    np.bitwise_or.at(masks, place, lengths)
+    n_bits = 1 << max(16, (len(keys) * FILTER_BITS_PER_ANCHOR - 1).bit_length())
+    bits = np.zeros(n_bits // 64, np.uint64)
+    with np.errstate(over="ignore"):
+        mixed = keys * kernels.SLOT_MIX
+    mixed = (mixed ^ (mixed >> np.uint64(33))) & np.uint64(n_bits - 1)
+    np.bitwise_or.at(bits, mixed >> np.uint64(6), np.uint64(1) << (mixed & np.uint64(63)))
+    return length, bits, *_hash_table(keys, masks)
+
+
+def _hash_table(keys: UInt64s, values: np.ndarray) -> tuple[UInt64s, np.ndarray]:
+    """An open-addressing table at most half full."""
+    size = 1 << max(4, (2 * len(keys)).bit_length())
+    table_keys, table_values = np.zeros(size, np.uint64), np.zeros(size, values.dtype)
+    kernels.compiled().fill_table(keys, values, table_keys, table_values)
+    return table_keys, table_values
+
+
+def _clusters(places: Sequence[tuple[int, int]], gap: int) -> Iterator[Sequence[tuple[int, int]]]:
+    """Runs of matched windows no further than `gap` tokens apart."""
+    begin = 0
+    for i, (before, after) in enumerate(pairwise(places), 1):
+        if after[0] - before[0] > gap:
+            yield places[begin:i]
+            begin = i
+    yield places[begin:]
+
+
+def _first_occurrence(tokens: Tokens, wanted: Sequence[tuple[int, int]], start: int, stop: int) -> int | None:
+    """The end (token) of whichever wanted sequence stands first within tokens [start, stop), or None."""
+    best: tuple[int, int] | None = None
+    for length, key in wanted:
+        places = np.flatnonzero(tokens.windows(length, start, stop) == np.uint64(key))
+        if len(places) and (best is None or places[0] < best[0]):
+            best = int(places[0]), start + int(places[0]) + length
+    return None if best is None else best[1]
+
+
+def _without_overlaps(findings: list[Finding]) -> list[Finding]:
+    """By position; of one question's findings that overlap, the best scored and longest stays."""
+    kept: dict[str, list[Finding]] = {}
+    for finding in sorted(findings, key=lambda f: (-f.score, f.start - f.end, f.start)):
+        others = kept.setdefault(f"{finding.benchmark}\x1f{finding.question_id}", [])
+        if all(finding.end <= other.start or finding.start >= other.end for other in others):
+            others.append(finding)
+    return sorted((f for own in kept.values() for f in own), key=lambda f: (f.start, f.end, f.question_id))

@@ -1,0 +1,221 @@
+"""What is looked for: the n-grams of each question's stem, and for short stems the whole stem with its
+answer.
+
+**Long stems** (n tokens or more): the stem's windows of n tokens. Windows that at least TEMPLATE_STEMS
+different stems of the benchmark share (its own templates, such as moral_scenarios' first sentence) are left
+out. Where nothing else is left, the whole stem must be found, and an accepted answer after it.
+
+**Short stems** (fewer than n tokens) are ordinary language more often than not, so the stem alone proves
+nothing:
+- the stem run on with an accepted answer, where the two together reach n tokens: the windows of n tokens that
+begin
+  in the stem;
+- a *complete* question or order ("Which ruler ...?", "Compute ..."): the whole stem and, within 16 tokens
+after it
+  for each token that it has, an accepted answer (of a choice question the option's text). The longer the
+  stem, the less likely it stands there by accident, and the further off its answer may be;
+- a *cloze*, which its answer completes to a sentence ("The capital of France is"): any text that states the
+fact
+  has stem and answer in a row. That is knowledge, not a copy of the item. So an item with options needs one
+  wrong option too, in the list that would follow the stem; one without options is found by n-grams alone.
+
+A stem under MIN_STEM tokens, or without an answer that has tokens, cannot be told apart from ordinary text;
+its coverage is "unchecked" and the summary counts it aloud.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from reread.decontaminate.tokens import Tokens, UInt64s, tokenize
+from reread.errors import BenchmarkError
+from reread.types import Question
+
+NGRAM = {"mmlu": 16, "math500": 26}
+"""Fang et al. 2025 (arXiv 2511.04234): 16 tokens for MMLU, 26 for MATH-500."""
+DEFAULT_NGRAM = 13
+"""Brown et al. 2020 (arXiv 2005.14165, appendix C)."""
+MIN_NGRAM, MAX_NGRAM = 2, 63
+ANCHOR_LENGTHS = (8, 4, 2)
+TEMPLATE_STEMS = 3
+MIN_STEM = 3
+WINDOW_PER_STEM_TOKEN = 16
+ANSWER_WINDOW = 64
+"""Tokens after a long stem within which its answer is looked for; it only names the finding's kind."""
+TOKENS_BETWEEN_OPTIONS = 4
+MAX_ANSWER = 64
+"""Tokens of an answer that are compared; a longer one is recognised by its beginning."""
+
+OPENERS = frozenset(
+    "who whom whose what when where which why how is are was were do does did can could will would "
+    "should has have had in on at for if of compute find evaluate solve simplify calculate determine "
+    "express factor convert write let suppose give given name list state prove show choose select "
+    "identify expand round order add subtract multiply divide estimate consider describe explain "
+    "define complete".split()
+)
+"""First words of a question or an order written without its final mark."""
+_BLANKS = ("_", ":", "...", "…", "-", "–", "—", "=")
+
+
+def anchor_length(length: int) -> int:
+    """Tokens at the beginning of a window of `length` tokens by which the scan recognises it first."""
+    return next(anchor for anchor in ANCHOR_LENGTHS if anchor <= length)
+
+
+def ngram_for(benchmark: str) -> int:
+    """Tokens per n-gram for a benchmark: the paper's where it names one, else 13. Variants (mmlu_redux)
+    follow."""
+    for name, n_tokens in NGRAM.items():
+        if benchmark == name or benchmark.startswith((f"{name}_", f"{name}-")):
+            return n_tokens
+    return DEFAULT_NGRAM
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A question as the index knows it."""
+
+    question_id: str
+    benchmark: str
+    subject: str
+    n_stem: int
+    coverage: str
+    """"ngram", "short" (whole stem and answer) or "unchecked"."""
+    answers: tuple[tuple[int, int], ...]
+    """(tokens, hash) of every accepted answer."""
+    wrong_options: tuple[tuple[int, int], ...]
+    n_options_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """Windows of one length of which a share must be found."""
+
+    target: int
+    length: int
+    grams: UInt64s
+    """Distinct window hashes."""
+    anchors: UInt64s
+    """Hash of each window's first `anchor_length(length)` tokens."""
+    kind: str
+    """"stem", "joined" (stem and answer run on) or "short"."""
+    needs_answer: bool
+    needs_options: bool
+    threshold: float
+
+
+def is_cloze(text: str) -> bool:
+    """Whether the answer completes the stem to a sentence, so that ordinary text may contain the two in a
+    row."""
+    stem = text.strip().rstrip("$)\"'”’*` ")
+    if stem.endswith(_BLANKS):
+        return True
+    if stem.endswith((".", "?", "!", "？", "。")):
+        return False
+    first = stem.split(None, 1)[0].lower().strip("'\"“‘(") if stem else ""
+    return first not in OPENERS
+
+
+def accepted_texts(question: Question) -> list[str]:
+    """The accepted answers as a text would have them: of a choice question the option texts.
+
+    Raises BenchmarkError where a letter names no option.
+    """
+    if question.choices is None:
+        return list(question.answers)
+    texts = []
+    for letter in question.answers:
+        place = ord(letter) - ord("A") if len(letter) == 1 else -1
+        if not 0 <= place < len(question.choices):
+            raise BenchmarkError(
+                f"question {question.id} accepts the answer {letter!r}, but its options are A to "
+                f"{chr(ord('A') + len(question.choices) - 1)}; correct the benchmark file"
+            )
+        texts.append(question.choices[place])
+    return texts
+
+
+def describe(
+    question: Question, row: int, ngram: int, threshold: float, rule: str
+) -> tuple[Target, list[Pattern]]:
+    """One question's target and patterns, before the benchmark's templates are discounted."""
+    stem = tokenize(question.text)
+    n_stem = len(stem)
+    texts = accepted_texts(question)
+    answers = [tokens for text in texts if len(tokens := tokenize(text))]
+    wrong = [tokenize(option) for option in question.choices or () if option not in texts]
+    patterns: list[Pattern] = []
+    if n_stem >= ngram:
+        patterns.append(_pattern(row, stem, ngram, n_stem, "stem", threshold))
+    elif rule == "containment" and n_stem >= MIN_STEM:
+        for text in texts:
+            joined = tokenize(f"{question.text}\n{text}")
+            stop = min(len(joined), n_stem + ngram - 1)
+            if len(joined) > n_stem and stop >= ngram:
+                patterns.append(_pattern(row, joined, ngram, stop, "joined", threshold))
+        cloze = is_cloze(question.text)
+        if answers and not (cloze and not wrong):
+            patterns.append(replace(_pattern(row, stem, n_stem, n_stem, "short", 1.0), needs_options=cloze))
+    kinds = {pattern.kind for pattern in patterns}
+    return (
+        Target(
+            question.id,
+            question.benchmark,
+            question.subject,
+            n_stem,
+            "ngram" if kinds & {"stem", "joined"} else "short" if kinds else "unchecked",
+            tuple(_head(tokens) for tokens in answers),
+            tuple(_head(tokens) for tokens in wrong if len(tokens)),
+            sum(map(len, answers)) + sum(map(len, wrong)) + TOKENS_BETWEEN_OPTIONS * (len(wrong) + 1),
+        ),
+        patterns,
+    )
+
+
+def discount_templates(patterns: list[Pattern], targets: list[Target], stem_keys: list[int]) -> list[Pattern]:
+    """Take out of every pattern the windows that TEMPLATE_STEMS or more different stems of its benchmark
+    share.
+
+    stem_keys: one number a target, equal where two stems have equal tokens (a repeated item is no template).
+    """
+    shared: dict[str, UInt64s] = {}
+    for benchmark in {target.benchmark for target in targets}:
+        own = [p for p in patterns if targets[p.target].benchmark == benchmark and p.kind != "short"]
+        if own:
+            pairs = np.stack(
+                [
+                    np.concatenate([p.grams for p in own]),
+                    np.repeat([np.uint64(stem_keys[p.target]) for p in own], [len(p.grams) for p in own]),
+                ],
+                axis=1,
+            )
+            grams, counts = np.unique(np.unique(pairs, axis=0)[:, 0], return_counts=True)
+            shared[benchmark] = grams[counts >= TEMPLATE_STEMS]
+    kept: list[Pattern] = []
+    for pattern in patterns:
+        templates = shared.get(targets[pattern.target].benchmark)
+        if pattern.kind == "short" or templates is None or not len(templates):
+            kept.append(pattern)
+            continue
+        own_windows = ~np.isin(pattern.grams, templates)
+        if own_windows.any():
+            kept.append(
+                replace(pattern, grams=pattern.grams[own_windows], anchors=pattern.anchors[own_windows])
+            )
+        elif pattern.kind == "stem" and targets[pattern.target].answers:
+            kept.append(replace(pattern, kind="short", needs_answer=True, threshold=1.0))
+    return kept
+
+
+def _pattern(target: int, tokens: Tokens, length: int, stop: int, kind: str, threshold: float) -> Pattern:
+    """The windows of `length` tokens among the first `stop` tokens."""
+    grams, first = np.unique(tokens.windows(length, 0, stop), return_index=True)
+    anchors = tokens.windows(anchor_length(length), 0, stop)[first]
+    return Pattern(target, length, grams, anchors, kind, kind == "short", False, threshold)
+
+
+def _head(tokens: Tokens) -> tuple[int, int]:
+    length = min(len(tokens), MAX_ANSWER)
+    return length, int(tokens.windows(length, 0, length)[0])
