@@ -1,0 +1,189 @@
+"""`reread multiplier`: points in, the curve and the multipliers out. Runs without torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from reread.analysis.measure import Analysis, analysis_json, measure
+from reread.analysis.multiplier import Multiplier, sensitivity, summary
+
+
+def multiplier(
+    sources: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="CSV files (columns arm, train_flops, accuracy, n) or run folders.", show_default=False
+        ),
+    ] = None,
+    floor: Annotated[
+        float | None,
+        typer.Option(help="Accuracy of guessing (default: 0.25, or a run's own).", show_default=False),
+    ] = None,
+    ceiling: Annotated[
+        str | None,
+        typer.Option(
+            help="Accuracy that no training passes, or `free` (default: 0.9407 for mmlu, or a run's own).",
+            show_default=False,
+        ),
+    ] = None,
+    weights: Annotated[str, typer.Option(help="Weights of the base points: none or binomial.")] = "none",
+    fit: Annotated[str, typer.Option(help="The curve: logistic, power or linear.")] = "logistic",
+    benchmark: Annotated[
+        str | None, typer.Option(help="Which benchmark the points measure, such as mmlu.", show_default=False)
+    ] = None,
+    example: Annotated[
+        str | None, typer.Option(help="`paper`: the paper's own points, recomputed.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """What retrieval is worth in training compute: fit accuracy against FLOPs and read every arm off the
+    curve.
+
+    Rows of the arm `baseline` make the curve. A row without train_flops is an outside reader (column
+    `reader`), and is compared with its own baseline.
+
+    Example: reread multiplier points.csv --ceiling 0.94 --json
+
+    Example: reread multiplier --example paper
+    """
+    analysis = measure(
+        sources or [],
+        example=example,
+        benchmark=benchmark,
+        kind=fit,
+        floor=floor,
+        ceiling=ceiling,
+        weights=weights,
+    )
+    if as_json:
+        typer.echo(json.dumps(analysis_json(analysis), indent=2, allow_nan=False))
+        return
+    console = Console(highlight=False)
+    console.print(_curve_line(analysis), soft_wrap=True)
+    for table in _multiplier_tables(analysis):
+        console.print(table)
+    for line in _notes(analysis):
+        console.print(line, soft_wrap=True, markup=False)
+    if example is not None:
+        console.print(_sensitivity_table(analysis))
+        console.print(
+            "Each row refits the same base points. A dash: the arm's accuracy lies beyond what that "
+            "curve reaches.",
+            soft_wrap=True,
+        )
+
+
+def _curve_line(analysis: Analysis) -> str:
+    curve = analysis.measured.curve
+    parts = [f"Curve: {curve.name}"]
+    if curve.slope is not None and curve.midpoint_flops is not None:
+        top = f", ceiling {curve.ceiling:.4g}" if curve.ceiling_free and curve.ceiling is not None else ""
+        parts.append(f"slope {curve.slope:.4g}, midpoint {curve.midpoint_flops:.3g} FLOPs{top}")
+    parts.append(f"{len(analysis.points.base)} base rungs, {curve.rmse:.4f} rms off the curve")
+    return "; ".join(parts)
+
+
+def _multiplier_tables(analysis: Analysis) -> list[Table]:
+    """One table for the ladder, and one for every outside reader."""
+    points = analysis.measured.multipliers
+    tables = []
+    ladder = [point for point in points if point.train_flops]
+    if ladder:
+        tables.append(_multiplier_table(f"Compute multiplier{_of_benchmark(analysis)}", ladder, analysis))
+    for reader in dict.fromkeys(point.reader for point in points if not point.train_flops):
+        title = f"{reader or 'Outside reader'}, against its own baseline"
+        theirs = [point for point in points if not point.train_flops and point.reader == reader]
+        tables.append(_multiplier_table(title, theirs, analysis))
+    return tables
+
+
+def _multiplier_table(title: str, points: Sequence[Multiplier], analysis: Analysis) -> Table:
+    published = {(p.arm, p.train_flops): p.value for p in analysis.published}
+    on_ladder = any(point.train_flops for point in points)
+    table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("arm", overflow="fold")
+    if on_ladder:
+        table.add_column("trained", justify="right", no_wrap=True)
+    for name in ("accuracy", "worth", "multiplier", "95 % interval"):
+        table.add_column(name, justify="right", no_wrap=True)
+    if published:
+        table.add_column("published", justify="right", no_wrap=True)
+    for point in points:
+        row = [escape(point.arm)]
+        if on_ladder:
+            row.append(f"{point.train_flops:.3g}")
+        row += [
+            f"{point.accuracy:.3f}",
+            f"{point.equivalent_flops:.3g}" if point.equivalent_flops else "–",
+            f"{point.multiplier:.2f}x{'*' if point.extrapolated else ' '}" if point.multiplier else "– ",
+            _interval(point),
+        ]
+        if published:
+            value = published.get((point.arm, point.train_flops))
+            row.append(f"{value:.2f}x" if value else "")
+        table.add_row(*row)
+    return table
+
+
+def _interval(point: Multiplier) -> str:
+    if point.low is None and point.high is None:
+        return "–"
+    low = f"{point.low:.2f}" if point.low is not None else "?"
+    return f"{low} … {f'{point.high:.2f}' if point.high is not None else 'no end'}"
+
+
+def _notes(analysis: Analysis) -> list[str]:
+    notes = ["trained, worth: training FLOPs spent, and those that the curve asks for the same accuracy"]
+    points = analysis.measured.multipliers
+    if any(point.multiplier and point.extrapolated for point in points):
+        notes.append("* outside the ladder's range: the curve's form decides this number")
+    for arm in dict.fromkeys(point.arm for point in points if point.train_flops):
+        over_rungs = summary([p for p in points if p.arm == arm and p.train_flops])
+        if over_rungs and over_rungs.n_rungs > 1:
+            missing = f" ({over_rungs.n_missing} rungs without one)" if over_rungs.n_missing else ""
+            notes.append(
+                f"{arm} over {over_rungs.n_rungs} rungs{missing}: mean {over_rungs.mean:.2f}x, geometric "
+                "mean "
+                f"{over_rungs.geometric_mean:.2f}x, median {over_rungs.median:.2f}x"
+            )
+    reasons = dict.fromkeys(point.reason for point in points if point.reason)
+    notes += [f"– {reason}" for reason in reasons]
+    if any(point.low is not None or point.high is not None for point in points):
+        kind = (
+            "questions resampled jointly over rungs and arms" if analysis.paired else "independent binomials"
+        )
+        notes.append(f"Intervals: {kind}; they hold the sampling of questions, not the choice of curve.")
+    return notes
+
+
+def _sensitivity_table(analysis: Analysis) -> Table:
+    arms = analysis.points.arms
+    shown = [i for i, arm in enumerate(arms) if arm.train_flops] or list(range(len(arms)))
+    table = Table(title="The same points under other curves", title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("fit", overflow="fold")
+    table.add_column("rms", justify="right")
+    for i in shown:
+        table.add_column(f"{arms[i].train_flops:.1e}".replace("+", ""), justify="right")
+    for row in sensitivity(analysis.points, analysis.choice):
+        cells = ["–" if row.values[i] is None else f"{row.values[i]:.2f}x" for i in shown]
+        free = (
+            f" ({row.curve.ceiling:.3f})"
+            if row.curve and row.curve.ceiling_free and row.curve.ceiling
+            else ""
+        )
+        rmse = f"{row.curve.rmse:.4f}" if row.curve and row.curve.rmse is not None else "–"
+        table.add_row(row.fit + free, rmse, *cells)
+    return table
+
+
+def _of_benchmark(analysis: Analysis) -> str:
+    return f" on {analysis.points.benchmark}" if analysis.points.benchmark else ""
