@@ -60,7 +60,7 @@ class FitChoice:
         """Such as "logistic, ceiling 0.9407 fixed"."""
         if self.kind == "linear":
             return "straight lines between rungs"
-        shape = "logistic" if self.kind == "logistic" else "power law of the error"
+        shape = "logistic" if self.kind == "logistic" else "power law"
         top = "free" if self.ceiling is None else f"{self.ceiling:g} fixed"
         weighed = ", binomial weights" if self.weights == "binomial" else ""
         return f"{shape}, ceiling {top}{weighed}"
@@ -158,7 +158,7 @@ def fit_curve(
     x_R, accuracy_R, weights_R = checked_ladder(train_flops, accuracy, n, choice)
     if choice.kind == "linear":
         levels = fitting.rising_steps(accuracy_R[None, :], weights_R[None, :])[0]
-        if levels[0] == levels[-1]:
+        if levels[-1] - levels[0] < 1e-12:
             raise FitError(_no_rise(accuracy_R))
         knots = tuple(zip(sorted(map(float, train_flops)), map(float, levels), strict=True))
         rmse = float(np.sqrt(np.mean((levels - accuracy_R) ** 2)))

@@ -138,7 +138,8 @@ def rising_steps(accuracy_BxR: Floats, weights_BxR: Floats) -> Floats:
             ]
             best = np.maximum(best, np.min(means, axis=0))
         levels[:, i] = best
-    return levels
+    # A rung that stands alone keeps its accuracy to the last bit; the running sums have rounded it.
+    return np.where(np.abs(levels - accuracy_BxR) < 1e-12, accuracy_BxR, levels)
 
 
 def inverse_steps(x_R: Floats, levels_BxR: Floats, accuracy_B: Floats) -> Floats:
@@ -154,7 +155,7 @@ def inverse_steps(x_R: Floats, levels_BxR: Floats, accuracy_B: Floats) -> Floats
         x = np.where(inside, x_R[k] + share * (x_R[k + 1] - x_R[k]), x)
     x = np.where(accuracy_B == levels_BxR[:, 0], x_R[0], x)
     x = np.where(accuracy_B < levels_BxR[:, 0], -np.inf, x)
-    flat = levels_BxR[:, 0] == levels_BxR[:, -1]
+    flat = levels_BxR[:, -1] - levels_BxR[:, 0] < 1e-12
     return np.where(flat | np.isnan(accuracy_B), np.nan, x)
 
 
@@ -190,10 +191,13 @@ def _fit_with_ceiling(
             z_R, accuracy_BxR, weights_BxR, predict, start(np.full(n_sets, ceiling)), floor
         )
         return params
-    # A free ceiling has local minima; start from a ceiling near the data, from the middle, and from 1.
+    # A free ceiling has local minima: start from one near the data and from the middle. With the ceiling at
+    # its bound of 1 the other two are fitted alone: a step cut off at the bound is no longer the best one.
     highest = np.maximum(accuracy_BxR.max(axis=1), floor + _SMALLEST_SPAN)
-    best, best_cost = np.zeros((n_sets, 3)), np.full(n_sets, np.inf)
-    for share in (0.1, 0.5, 1.0):
+    top = np.ones(n_sets)
+    bounded, best_cost = _least_squares(z_R, accuracy_BxR, weights_BxR, predict, start(top), floor)
+    best = np.concatenate([bounded, top[:, None]], axis=1)
+    for share in (0.1, 0.5):
         guess = np.minimum(1.0, highest + share * np.maximum(1 - highest, 0.01))
         first = np.concatenate([start(guess), guess[:, None]], axis=1)
         params, cost = _least_squares(z_R, accuracy_BxR, weights_BxR, predict, first, floor)
@@ -228,7 +232,8 @@ def _least_squares(
         moved = np.abs(trial - params[active]).max(axis=1)
         params[won], fitted[won], jacobian[won] = trial[better], trial_fitted[better], trial_jacobian[better]
         cost[won] = trial_cost[better]
-        damping[active] = np.where(better, damping[active] * 0.2, damping[active] * 8)
+        # Never below rounding: points that all but coincide in effect leave the normal matrix singular.
+        damping[active] = np.where(better, np.maximum(damping[active] * 0.2, 1e-12), damping[active] * 8)
         done = (moved < 1e-10) | (damping[active] > 1e12)
         active = active[~done]
         if not len(active):

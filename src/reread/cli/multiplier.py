@@ -109,11 +109,11 @@ def _multiplier_tables(analysis: Analysis) -> list[Table]:
 def _multiplier_table(title: str, points: Sequence[Multiplier], analysis: Analysis) -> Table:
     published = {(p.arm, p.train_flops): p.value for p in analysis.published}
     on_ladder = any(point.train_flops for point in points)
-    table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("arm", overflow="fold")
+    table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table.add_column("arm", overflow="fold", min_width=9)
     if on_ladder:
         table.add_column("trained", justify="right", no_wrap=True)
-    for name in ("accuracy", "worth", "multiplier", "95 % interval"):
+    for name in ("accuracy", "worth", "multiplier", "95 %"):
         table.add_column(name, justify="right", no_wrap=True)
     if published:
         table.add_column("published", justify="right", no_wrap=True)
@@ -138,7 +138,7 @@ def _interval(point: Multiplier) -> str:
     if point.low is None and point.high is None:
         return "–"
     low = f"{point.low:.2f}" if point.low is not None else "?"
-    return f"{low} … {f'{point.high:.2f}' if point.high is not None else 'no end'}"
+    return f"{low}–{f'{point.high:.2f}' if point.high is not None else 'no end'}"
 
 
 def _notes(analysis: Analysis) -> list[str]:
@@ -168,7 +168,13 @@ def _notes(analysis: Analysis) -> list[str]:
 def _sensitivity_table(analysis: Analysis) -> Table:
     arms = analysis.points.arms
     shown = [i for i, arm in enumerate(arms) if arm.train_flops] or list(range(len(arms)))
-    table = Table(title="The same points under other curves", title_justify="left", box=SIMPLE_HEAD)
+    table = Table(
+        title="The same points under other curves",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1),
+    )
     table.add_column("fit", overflow="fold")
     table.add_column("rms", justify="right")
     for i in shown:
@@ -180,8 +186,9 @@ def _sensitivity_table(analysis: Analysis) -> Table:
             if row.curve and row.curve.ceiling_free and row.curve.ceiling
             else ""
         )
+        name = row.fit.replace(" fixed", "").replace(", ceiling free", ", free").replace(", ceiling", " to")
         rmse = f"{row.curve.rmse:.4f}" if row.curve and row.curve.rmse is not None else "–"
-        table.add_row(row.fit + free, rmse, *cells)
+        table.add_row(name + free, rmse, *cells)
     return table
 
 
