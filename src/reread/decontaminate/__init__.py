@@ -1,8 +1,8 @@
 """Find benchmark questions in a corpus, and take them out.
 
     index = QuestionIndex(questions)
-    for document, findings in decontaminate(documents, index, action="mask"):
-        ...
+    for cleaned in decontaminate(documents, index, action="mask"):
+        cleaned.left, cleaned.findings
 
 Which tokens are counted: tokens.py. What is looked for, and what becomes of short questions: patterns.py.
 """
@@ -10,11 +10,13 @@ Which tokens are counted: tokens.py. What is looked for, and what becomes of sho
 from reread.decontaminate.clean import (
     ACTIONS,
     Action,
+    Cleaned,
     ContaminationFilter,
     Summary,
     contamination_filter,
     decontaminate,
 )
+from reread.decontaminate.files import decontaminate_corpus
 from reread.decontaminate.index import DEFAULT_THRESHOLD, RULES, Finding, QuestionIndex, Rule
 from reread.decontaminate.patterns import ngram_for
 
@@ -23,6 +25,7 @@ __all__ = [
     "DEFAULT_THRESHOLD",
     "RULES",
     "Action",
+    "Cleaned",
     "ContaminationFilter",
     "Finding",
     "QuestionIndex",
@@ -30,5 +33,6 @@ __all__ = [
     "Summary",
     "contamination_filter",
     "decontaminate",
+    "decontaminate_corpus",
     "ngram_for",
 ]

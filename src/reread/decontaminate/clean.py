@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -59,6 +59,30 @@ class Summary:
         self.n_contaminated_documents += bool(benchmarks)
         self.documents.update(benchmarks)
 
+    def state(self) -> dict[str, Any]:
+        """The counts, as JSON can hold them."""
+        return {
+            "n_documents": self.n_documents,
+            "n_characters": self.n_characters,
+            "n_contaminated_documents": self.n_contaminated_documents,
+            "n_findings": self.n_findings,
+            "kinds": self.kinds,
+            "documents": self.documents,
+            "found": self.found,
+        }
+
+    def merge(self, state: Mapping[str, Any]) -> None:
+        """Add the counts of another pass over other documents against the same questions."""
+        self.n_documents += state["n_documents"]
+        self.n_characters += state["n_characters"]
+        self.n_contaminated_documents += state["n_contaminated_documents"]
+        self.n_findings += state["n_findings"]
+        self.documents.update(state["documents"])
+        for benchmark, kinds in state["kinds"].items():
+            self.kinds.setdefault(benchmark, Counter()).update(kinds)
+        for benchmark, found in state["found"].items():
+            self.found.setdefault(benchmark, {}).update(found)
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values: per benchmark the questions, how many could be checked, and the contaminated share.
 
@@ -91,28 +115,36 @@ class Summary:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """One document, what was found in it, and what is left of it."""
+
+    document: Document
+    left: Document | None
+    """None where the document was dropped, or nothing was left."""
+    findings: tuple[Finding, ...]
+
+
 def decontaminate(
     documents: Iterable[Document],
     index: QuestionIndex,
     *,
     action: Action = "drop-document",
     summary: Summary | None = None,
-) -> Iterator[tuple[Document | None, list[Finding]]]:
-    """For every document, what is left of it and what was found in it; in order, one document in memory at a
-    time.
+) -> Iterator[Cleaned]:
+    """Every document with what is left of it, in order; one document in memory at a time.
 
     action: "audit" leaves everything; "mask" cuts the matched spans; "drop-passage" cuts the paragraphs
-    (between blank lines) that a span touches; "drop-document" leaves None. A document of which nothing is
-    left is None too. summary, if given, is added to. For a training stream: `(d for d, _ in
-    decontaminate(...) if d is not None)`.
+    (between blank lines) that a span touches; "drop-document" drops the document. `summary`, if given, is
+    added to. A clean training stream is `(c.left for c in decontaminate(...) if c.left is not None)`.
     """
     if action not in ACTIONS:
         raise UsageError(f"no decontamination action {action!r}; choose one of {', '.join(ACTIONS)}")
     for document in documents:
-        findings = index.find_in(document)
+        findings = tuple(index.find_in(document))
         if summary is not None:
             summary.add(document, findings, index)
-        yield _act(document, findings, action), findings
+        yield Cleaned(document, _act(document, findings, action), findings)
 
 
 def contaminated_reason(finding: Finding) -> str:
@@ -168,7 +200,7 @@ def contamination_filter(index: QuestionIndex) -> Callable[[Passage], str | None
     return ContaminationFilter(index)
 
 
-def _act(document: Document, findings: list[Finding], action: Action) -> Document | None:
+def _act(document: Document, findings: Sequence[Finding], action: Action) -> Document | None:
     if not findings or action == "audit":
         return document
     if action == "drop-document":

@@ -34,7 +34,7 @@ class Finding:
     benchmark: str
     kind: str
     """"stem" (n-grams of the stem), "stem+answer" (and an accepted answer after it), "short" (a short stem,
-    whole, with its answer)."""
+    whole, with its answer), "statement" (a cloze with its answer directly after it; see patterns.py)."""
     score: float
     """Share of the question's n-grams found here, in (0, 1]."""
     start: int
@@ -78,7 +78,7 @@ class QuestionIndex:
         self._patterns: list[Pattern] = []
         stem_keys: list[int] = []
         for question in questions:
-            n_tokens = ngram or patterns.ngram_for(question.benchmark)
+            n_tokens = self.ngram_of(question.benchmark)
             target, own = patterns.describe(question, len(self.targets), n_tokens, threshold, rule)
             stem_keys.append(int(tokenize(question.text).prefix[-1]))
             self.targets.append(target)
@@ -90,6 +90,10 @@ class QuestionIndex:
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def ngram_of(self, benchmark: str) -> int:
+        """Tokens per n-gram used for a benchmark."""
+        return self.ngram or patterns.ngram_for(benchmark)
 
     def coverage(self) -> dict[str, Counter[str]]:
         """For each benchmark, how many questions can be found by n-grams, as short ones, or not at all."""
@@ -151,34 +155,36 @@ class QuestionIndex:
             if score < pattern.threshold and self.rule == "containment":
                 continue
             first, last = cluster[0][0], cluster[-1][0] + pattern.length
-            answer_end = self._answer_end(pattern, target, tokens, last)
+            kind, answer_end = self._answer(pattern, target, tokens, last)
             if pattern.needs_answer and answer_end is None:
                 continue
-            kind = "short" if pattern.needs_answer else "stem"
-            if pattern.kind == "joined" or (kind == "stem" and answer_end is not None):
-                kind = "stem+answer"
             start, end = int(tokens.starts[first]), int(tokens.ends[max(last, answer_end or 0) - 1])
             yield Finding(
                 target.question_id, target.benchmark, kind, round(score, 4), start, end, text[start:end]
             )
 
-    def _answer_end(self, pattern: Pattern, target: Target, tokens: Tokens, after: int) -> int | None:
-        """The token after the nearest accepted answer that follows token `after`, or None."""
+    def _answer(self, pattern: Pattern, target: Target, tokens: Tokens, after: int) -> tuple[str, int | None]:
+        """The finding's kind, and the token after the answer that follows token `after` (None: no answer)."""
         if pattern.kind == "joined":
-            return None
-        if pattern.needs_options:
-            window = target.n_options_tokens
-        elif pattern.needs_answer:
-            window = max(patterns.WINDOW_PER_STEM_TOKEN * target.n_stem, target.n_options_tokens)
-        else:
+            return "stem+answer", None
+        if not pattern.needs_answer:
             window = patterns.ANSWER_WINDOW + target.n_options_tokens
-        answers = _first_occurrence(tokens, target.answers, after, after + window)
-        if answers is None:
-            return None
-        if not pattern.needs_options:
-            return answers
-        wrong = _first_occurrence(tokens, target.wrong_options, after, after + window)
-        return None if wrong is None else max(answers, wrong)
+            end = _first_occurrence(tokens, target.answers, after, after + window)
+            return ("stem" if end is None else "stem+answer"), end
+        if not pattern.cloze:
+            window = max(patterns.WINDOW_PER_STEM_TOKEN * target.n_stem, target.n_options_tokens)
+            return "short", _first_occurrence(tokens, target.answers, after, after + window)
+        listed = _first_occurrence(tokens, target.answers, after, after + target.n_options_tokens)
+        wrong = _first_occurrence(tokens, target.wrong_options, after, after + target.n_options_tokens)
+        if listed is not None and wrong is not None:
+            return "short", max(listed, wrong)
+        ends = [
+            after + gap + length
+            for gap in range(patterns.TOKENS_BEFORE_ANSWER + 1)
+            for length, key in target.answers
+            if np.uint64(key) in tokens.windows(length, after + gap, after + gap + length)
+        ]
+        return "statement", min(ends, default=None)
 
 
 class _Tables:

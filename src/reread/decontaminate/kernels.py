@@ -61,7 +61,7 @@ def tokenize(
     prefix[0] = _ZERO
     for i in range(n_codes + 1):
         n_parts = 1
-        slot = 0
+        slot: Any = 0
         code = np.uint32(0)
         kind = BREAK
         if i < n_codes:

@@ -1,23 +1,20 @@
-"""What is looked for: the n-grams of each question's stem, and for short stems the whole stem with its
-answer.
+"""What is looked for: n-grams of each question's stem; of short stems, the whole stem with its answer.
 
-**Long stems** (n tokens or more): the stem's windows of n tokens. Windows that at least TEMPLATE_STEMS
+**Long stems** (n tokens or more): the stem's windows of n tokens. Windows that TEMPLATE_STEMS or more
 different stems of the benchmark share (its own templates, such as moral_scenarios' first sentence) are left
 out. Where nothing else is left, the whole stem must be found, and an accepted answer after it.
 
-**Short stems** (fewer than n tokens) are ordinary language more often than not, so the stem alone proves
-nothing:
-- the stem run on with an accepted answer, where the two together reach n tokens: the windows of n tokens that
-begin
-  in the stem;
-- a *complete* question or order ("Which ruler ...?", "Compute ..."): the whole stem and, within 16 tokens
-after it
-  for each token that it has, an accepted answer (of a choice question the option's text). The longer the
-  stem, the less likely it stands there by accident, and the further off its answer may be;
-- a *cloze*, which its answer completes to a sentence ("The capital of France is"): any text that states the
-fact
-  has stem and answer in a row. That is knowledge, not a copy of the item. So an item with options needs one
-  wrong option too, in the list that would follow the stem; one without options is found by n-grams alone.
+**Short stems** (fewer than n tokens) are often ordinary language; the stem alone proves nothing. Asked for:
+
+- the stem run on with an accepted answer, where the two together reach n tokens: the windows of n tokens
+  that begin in the stem;
+- of a *complete* question or order ("Which ruler ...?", "Compute ..."): the whole stem and, within 16 tokens
+  after it for each token that it has, an accepted answer (of a choice question the option's text). The longer
+  the stem, the less likely it stands there by accident, and the further off its answer may be;
+- of a *cloze*, which its answer completes to a sentence ("The capital of France is"): either the answer and
+  a wrong option in the list that would follow the stem, or the answer directly after the stem. The latter is
+  counted apart (kind "statement"). By its words, a copied item cannot be told from a text that happens to
+  state the fact alike, and what cannot be told apart must not be in the datastore of a measurement.
 
 A stem under MIN_STEM tokens, or without an answer that has tokens, cannot be told apart from ordinary text;
 its coverage is "unchecked" and the summary counts it aloud.
@@ -45,15 +42,15 @@ WINDOW_PER_STEM_TOKEN = 16
 ANSWER_WINDOW = 64
 """Tokens after a long stem within which its answer is looked for; it only names the finding's kind."""
 TOKENS_BETWEEN_OPTIONS = 4
+TOKENS_BEFORE_ANSWER = 1
+"""Between a cloze and an answer "directly" after it: an article, or the option's letter."""
 MAX_ANSWER = 64
 """Tokens of an answer that are compared; a longer one is recognised by its beginning."""
 
 OPENERS = frozenset(
-    "who whom whose what when where which why how is are was were do does did can could will would "
-    "should has have had in on at for if of compute find evaluate solve simplify calculate determine "
-    "express factor convert write let suppose give given name list state prove show choose select "
-    "identify expand round order add subtract multiply divide estimate consider describe explain "
-    "define complete".split()
+    "who whom whose what when where which why how is are was were do does did can could will would "  # noqa: SIM905
+    "should has have compute find evaluate solve simplify calculate determine express factor convert "
+    "write suppose prove choose select identify expand add subtract multiply divide describe explain".split()
 )
 """First words of a question or an order written without its final mark."""
 _BLANKS = ("_", ":", "...", "…", "-", "–", "—", "=")
@@ -102,14 +99,14 @@ class Pattern:
     kind: str
     """"stem", "joined" (stem and answer run on) or "short"."""
     needs_answer: bool
-    needs_options: bool
+    cloze: bool
     threshold: float
 
 
 def is_cloze(text: str) -> bool:
     """Whether the answer completes the stem to a sentence, so that ordinary text may contain the two in a
     row."""
-    stem = text.strip().rstrip("$)\"'”’*` ")
+    stem = text.strip().rstrip("$)]}\\\"'”’*` ")
     if stem.endswith(_BLANKS):
         return True
     if stem.endswith((".", "?", "!", "？", "。")):
@@ -155,9 +152,9 @@ def describe(
             stop = min(len(joined), n_stem + ngram - 1)
             if len(joined) > n_stem and stop >= ngram:
                 patterns.append(_pattern(row, joined, ngram, stop, "joined", threshold))
-        cloze = is_cloze(question.text)
-        if answers and not (cloze and not wrong):
-            patterns.append(replace(_pattern(row, stem, n_stem, n_stem, "short", 1.0), needs_options=cloze))
+        if answers:
+            short = _pattern(row, stem, n_stem, n_stem, "short", 1.0)
+            patterns.append(replace(short, cloze=is_cloze(question.text)))
     kinds = {pattern.kind for pattern in patterns}
     return (
         Target(

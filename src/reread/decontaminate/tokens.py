@@ -24,7 +24,7 @@ from reread.decontaminate import kernels
 
 UInt64s = npt.NDArray[np.uint64]
 
-LATEX_LAYOUT = (
+LATEX_LAYOUT = (  # noqa: SIM905
     "left right big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr middle quad qquad "
     "displaystyle textstyle scriptstyle limits nolimits text textbf textit textrm textsf texttt "
     "textup emph mathrm mathbf mathit mathsf mathtt mathcal mathbb boldsymbol bf it rm mbox hbox "
@@ -36,7 +36,7 @@ LATEX_LAYOUT = (
 """Commands that change how something looks, or that write an operator; plain text leaves them out or has a
 sign."""
 
-HTML_MARKS = (
+HTML_MARKS = (  # noqa: SIM905
     "lt gt amp quot apos nbsp ensp emsp thinsp ndash mdash lsquo rsquo ldquo rdquo laquo raquo hellip "
     "bull middot minus times divide deg le ge ne plusmn copy reg trade shy zwj zwnj"
 ).split()

@@ -1,0 +1,213 @@
+"""Decontaminate corpus files into a folder: findings, summary, rejects and the cleaned corpus; resumable."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from reread.corpus import CorpusFile, Position, Rejects, find_files, no_documents, read_from
+from reread.decontaminate.clean import Action, Summary, decontaminate
+from reread.decontaminate.index import DEFAULT_THRESHOLD, QuestionIndex, Rule
+from reread.errors import RunFolderError, UsageError
+from reread.runs import content_hash, write_json_atomically
+from reread.types import Document, Question
+
+SETTINGS = "decontaminate.json"
+COMPRESSION = 4
+"""gzip level of the cleaned corpus; above it, compression takes longer than everything else together."""
+
+
+def decontaminate_corpus(
+    corpora: Sequence[str],
+    questions: Sequence[Question],
+    out: Path,
+    *,
+    ngram: int | None = None,
+    rule: Rule = "containment",
+    threshold: float = DEFAULT_THRESHOLD,
+    action: Action = "drop-document",
+    progress: Callable[[int, int | None], None] | None = None,
+) -> dict[str, Any]:
+    """Search the corpora for the questions, write everything to the folder `out`, and return its summary.
+
+    Writes findings.jsonl (one object a finding: question_id, benchmark, doc_id, source, kind, score, start,
+    end, text, field), summary.json (contaminated share by benchmark and subject, under `rule` and under the
+    plain "any" rule), rejects.jsonl and, unless the action is "audit", clean/: the same records, one jsonl.gz
+    file for each corpus file. Each corpus file is finished on its own, and a repeated call goes on after the
+    last one. Raises UsageError without questions, CorpusError without documents, RunFolderError where `out`
+    holds a run with other settings.
+    """
+    if not questions:
+        raise UsageError("there are no questions to decontaminate against; name a benchmark that has some")
+    index = QuestionIndex(questions, ngram=ngram, rule=rule, threshold=threshold)
+    plain = QuestionIndex(questions, ngram=ngram, rule="any") if rule != "any" else index
+    files = find_files(corpora)
+    _check_settings(out, index, action, questions, files)
+    total, plain_total = Summary.of(index), Summary.of(plain)
+    rejects_counts = Rejects()
+    for number, (file, clean_name) in enumerate(zip(files, _clean_names(files), strict=True)):
+        part = out / "parts" / f"{number:05d}"
+        if not part.with_suffix(".json").exists():
+            _one_file(
+                file, part, out / "clean" / clean_name, index, plain, action, progress, total.n_documents
+            )
+        state = json.loads(part.with_suffix(".json").read_bytes())
+        total.merge(state["summary"])
+        plain_total.merge(state["plain"])
+        rejects_counts.counts.update(state["rejects"])
+        if progress is not None:
+            progress(total.n_documents, None)
+    if total.n_documents == 0:
+        raise no_documents(corpora, rejects_counts)
+    parts = [out / "parts" / f"{number:05d}" for number in range(len(files))]
+    _join([part.with_suffix(".findings.jsonl") for part in parts], out / "findings.jsonl")
+    _join([part.with_suffix(".rejects.jsonl") for part in parts], out / "rejects.jsonl")
+    summary = _summary(total, plain_total, index, action, dict(rejects_counts.counts))
+    write_json_atomically(out / "summary.json", summary)
+    return summary
+
+
+def _one_file(
+    file: CorpusFile,
+    part: Path,
+    clean_path: Path,
+    index: QuestionIndex,
+    plain: QuestionIndex,
+    action: Action,
+    progress: Callable[[int, int | None], None] | None,
+    n_before: int,
+) -> None:
+    """Search one corpus file; its state, written last, marks it finished."""
+    summary, plain_summary = Summary.of(index), Summary.of(plain)
+    part.parent.mkdir(parents=True, exist_ok=True)
+    rejects_path = part.with_suffix(".rejects.jsonl")
+    rejects_path.unlink(missing_ok=True)
+    with (
+        Rejects(rejects_path) as rejects,
+        _atomic(part.with_suffix(".findings.jsonl")) as findings_file,
+        _atomic_gzip(clean_path if action != "audit" else None) as clean_file,
+    ):
+        documents = (document for _, document in read_from([file], Position(0, 0), rejects=rejects))
+        for cleaned in decontaminate(documents, index, action=action, summary=summary):
+            document = cleaned.document
+            if plain is not index:
+                plain_summary.add(document, plain.find_in(document), plain)
+            for finding in cleaned.findings:
+                line = {"doc_id": document.id, "source": document.source, **asdict(finding)}
+                findings_file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+            if clean_file is not None and cleaned.left is not None:
+                clean_file.write(json.dumps(_record(cleaned.left), ensure_ascii=False).encode() + b"\n")
+            if progress is not None and summary.n_documents % 64 == 0:
+                progress(n_before + summary.n_documents, None)
+    write_json_atomically(
+        part.with_suffix(".json"),
+        {
+            "file": file.name,
+            "summary": summary.state(),
+            "plain": (plain_summary if plain is not index else summary).state(),
+            "rejects": dict(rejects.counts),
+        },
+    )
+
+
+def _record(document: Document) -> dict[str, Any]:
+    """The record as a corpus file has it: the document's own fields beside its further ones."""
+    own = {"id": document.id, "title": document.title, "text": document.text, "url": document.url}
+    return {**document.meta, **{key: value for key, value in own.items() if value or key in ("id", "text")}}
+
+
+def _summary(
+    total: Summary, plain: Summary, index: QuestionIndex, action: str, rejects: dict[str, int]
+) -> dict[str, Any]:
+    summary = total.as_dict()
+    by_rule = plain.as_dict()["benchmarks"]
+    for name, values in summary["benchmarks"].items():
+        values["ngram"] = index.ngram_of(name)
+        values["by_rule"] = {
+            index.rule: {key: values[key] for key in ("n_contaminated", "contaminated_frac")},
+            "any": {key: by_rule[name][key] for key in ("n_contaminated", "contaminated_frac")},
+        }
+    settings = {"rule": index.rule, "threshold": index.threshold, "action": action}
+    return {**settings, **summary, "rejects": rejects}
+
+
+def _check_settings(
+    out: Path, index: QuestionIndex, action: str, questions: Sequence[Question], files: Sequence[CorpusFile]
+) -> None:
+    """Refuse to go on in a folder that another call began."""
+    asked = {
+        "rule": index.rule,
+        "threshold": index.threshold,
+        "ngram": index.ngram,
+        "action": action,
+        "questions": content_hash([[q.id, q.benchmark, q.text, q.choices, q.answers] for q in questions]),
+        "files": [[f.name, f.path.stat().st_size if f.path else None] for f in files],
+    }
+    path = out / SETTINGS
+    if path.exists():
+        try:
+            there = json.loads(path.read_bytes())
+        except ValueError:
+            there = {}
+        for key, value in asked.items():
+            if there.get(key) != value:
+                raise RunFolderError(
+                    f"{out} holds a decontamination with other {key}; give another --out, or delete it"
+                )
+    elif out.is_dir() and any(out.iterdir()):
+        raise RunFolderError(f"{out} is not empty and holds no decontamination; give another --out")
+    write_json_atomically(path, asked)
+
+
+def _clean_names(files: Sequence[CorpusFile]) -> list[str]:
+    """A jsonl.gz name for each corpus file, without repeats."""
+    names: list[str] = []
+    for number, file in enumerate(files):
+        name = file.name.replace(":", "-").lstrip("/")
+        if name.endswith(".jsonl"):
+            name += ".gz"
+        elif not name.endswith(".jsonl.gz"):
+            name += ".jsonl.gz"
+        names.append(name if name not in names else f"{number:05d}-{Path(name).name}")
+    return names
+
+
+def _join(paths: Sequence[Path], target: Path) -> None:
+    with _atomic(target) as joined:
+        for path in paths:
+            if path.exists():
+                with path.open("rb") as file:
+                    shutil.copyfileobj(file, joined)
+
+
+@contextmanager
+def _atomic(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes its name only once it is whole and on disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _atomic_gzip(path: Path | None) -> Iterator[BinaryIO | None]:
+    """Likewise, compressed; equal content gives equal bytes. None for no path."""
+    if path is None:
+        yield None
+        return
+    with _atomic(path) as file, gzip.GzipFile("", "wb", COMPRESSION, file, mtime=0) as compressed:
+        yield cast(BinaryIO, compressed)
