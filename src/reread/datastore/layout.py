@@ -1,0 +1,119 @@
+"""The store on disk: names, schema, settings. Plain files, readable without reread.
+
+    datastore.json          format version, settings, the builds that made it with their input files, shard list
+    shards/00000/           passages.arrow, documents.npy, lexical/, vectors.npy with an embedder, shard.json
+    rejects.jsonl           every record not read, with its reason
+    tombstones.jsonl        passages hidden from search
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from reread.errors import DatastoreError, RereadError
+from reread.runs import write_json_atomically
+from reread.types import Passage
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMAT_VERSION = 1
+STORE_FILE = "datastore.json"
+SHARDS = "shards"
+SHARD_FILE = "shard.json"
+PASSAGES = "passages.arrow"
+DOCUMENTS = "documents.npy"
+VECTORS = "vectors.npy"
+LEXICAL = "lexical"
+REJECTS = "rejects.jsonl"
+TOMBSTONES = "tombstones.jsonl"
+
+BATCH_ROWS = 1024
+"""Rows of every Arrow batch but a shard's last, so that row i lies in batch i // 1024."""
+
+DOCUMENT_DTYPE = np.dtype([("hash", "<u8"), ("row", "<u4"), ("count", "<u4")])
+"""documents.npy, sorted by hash: where each document's passages lie. The id behind a hash is checked in the passages."""
+
+
+def shard_name(number: int) -> str:
+    return f"{number:05d}"
+
+
+def id_hash(doc_id: str) -> int:
+    return int.from_bytes(hashlib.blake2b(doc_id.encode(), digest_size=8).digest(), "little")
+
+
+def id_hashes(doc_ids: list[str]) -> npt.NDArray[np.uint64]:
+    return np.fromiter(map(id_hash, doc_ids), dtype=np.uint64, count=len(doc_ids))
+
+
+def save_array(path: Path, values: npt.NDArray[Any]) -> None:
+    """Write a .npy file; unlike numpy.save, a full disk is an OSError with its errno."""
+    values = np.ascontiguousarray(values)
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(values))
+        file.write(values.tobytes() if values.dtype.names else values.data)
+
+
+def passage_schema() -> pa.Schema:
+    import pyarrow as pa
+
+    strings = ("id", "doc_id", "source", "title", "url", "text", "meta")
+    fields = {name: pa.string() for name in strings} | {"start": pa.int64(), "n_words": pa.int32()}
+    order = ("id", "doc_id", "start", "source", "title", "url", "text", "n_words", "meta")
+    return pa.schema([pa.field(name, fields[name], nullable=False) for name in order])
+
+
+def indexed_text(passage: Passage) -> str:
+    """What is indexed and embedded: the title, then the text, unless the text begins with the title already."""
+    if not passage.title or passage.text.startswith(passage.title):
+        return passage.text
+    return f"{passage.title}\n{passage.text}"
+
+
+def read_store_file(store: Path) -> dict[str, Any]:
+    """datastore.json's content. Raises DatastoreError where `store` is no datastore or of another format version."""
+    path = store / STORE_FILE
+    if not path.is_file():
+        what = "is not a datastore (no datastore.json)" if store.is_dir() else "does not exist"
+        raise DatastoreError(f"{store} {what}; make one with: reread build CORPUS... --store {store}")
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise DatastoreError(f"{path} is not JSON ({error}); build the store again") from error
+    version = content.get("format_version") if isinstance(content, dict) else None
+    if version != FORMAT_VERSION:
+        raise DatastoreError(
+            f"{store} has datastore format {version}, this reread reads format {FORMAT_VERSION}; "
+            "build it again with this version, or install the one that made it"
+        )
+    return dict(content)
+
+
+def write_store_file(store: Path, content: Mapping[str, Any]) -> None:
+    write_json_atomically(store / STORE_FILE, {"format_version": FORMAT_VERSION, **content})
+
+
+@contextmanager
+def disk_errors(store: Path, what: str) -> Iterator[None]:
+    """Turns a full or failing disk into one clear sentence; finished shards are untouched by it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise RereadError(
+                f"the disk that holds {store} is full ({what}); free some space and run the same command again: "
+                "finished shards are kept"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+            raise DatastoreError(f"cannot write to {store} ({error.strerror}); choose a writable folder") from error
+        raise

@@ -1,0 +1,129 @@
+"""One finished shard, opened for reading: every file memory-mapped, nothing loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from reread.datastore.layout import (
+    BATCH_ROWS,
+    DOCUMENTS,
+    LEXICAL,
+    PASSAGES,
+    SHARD_FILE,
+    VECTORS,
+    id_hash,
+)
+from reread.datastore.lexical import LexicalShard
+from reread.errors import DatastoreError
+from reread.types import Passage
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Shard:
+    """Reads one shard's passages, vectors and postings by row. Raises DatastoreError for a damaged shard.json."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            self.facts: dict[str, Any] = json.loads((folder / SHARD_FILE).read_bytes())
+            self.n_passages = int(self.facts["n_passages"])
+            self.n_tokens = int(self.facts["n_tokens"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DatastoreError(
+                f"shard {folder.name} is unfinished or its shard.json is damaged; "
+                f"check the store with: reread verify {folder.parent.parent}"
+            ) from error
+
+    @cached_property
+    def _arrow(self) -> pa.RecordBatchFileReader:
+        import pyarrow as pa
+
+        path = self.folder / PASSAGES
+        try:
+            return pa.ipc.open_file(pa.memory_map(str(path)))
+        except (pa.ArrowException, OSError) as error:
+            raise DatastoreError(f"{path} is missing or damaged; run: reread verify STORE") from error
+
+    @cached_property
+    def _documents(self) -> npt.NDArray[Any]:
+        return np.load(self.folder / DOCUMENTS, mmap_mode="r")
+
+    @cached_property
+    def _document_hashes(self) -> npt.NDArray[np.uint64]:
+        return np.ascontiguousarray(self._documents["hash"])
+
+    @cached_property
+    def lexical(self) -> LexicalShard:
+        return LexicalShard(self.folder / LEXICAL)
+
+    @cached_property
+    def vectors(self) -> npt.NDArray[np.float16]:
+        """float16 (n, d), row i is passage i."""
+        return np.load(self.folder / VECTORS, mmap_mode="r")
+
+    def batch(self, number: int) -> pa.RecordBatch:
+        return self._arrow.get_batch(number)
+
+    def passages(self, rows: Sequence[int]) -> list[Passage]:
+        """The passages in these rows."""
+        batches: dict[int, pa.RecordBatch] = {}
+        found = []
+        for row in rows:
+            number, offset = divmod(int(row), BATCH_ROWS)
+            if number not in batches:
+                batches[number] = self.batch(number)
+            found.append(_passage({name: column[offset].as_py() for name, column in _columns(batches[number])}))
+        return found
+
+    def ids(self, rows: Sequence[int]) -> list[str]:
+        """The passage ids in these rows."""
+        batches: dict[int, Any] = {}
+        found = []
+        for row in rows:
+            number, offset = divmod(int(row), BATCH_ROWS)
+            if number not in batches:
+                batches[number] = self.batch(number).column("id")
+            found.append(batches[number][offset].as_py())
+        return found
+
+    def rows_of(self, doc_id: str) -> range:
+        """The rows of a document's passages; empty where the shard does not hold it."""
+        number = np.uint64(id_hash(doc_id))
+        hashes = self._document_hashes
+        place = int(np.searchsorted(hashes, number))
+        while place < len(hashes) and hashes[place] == number:
+            row, count = int(self._documents["row"][place]), int(self._documents["count"][place])
+            batch, offset = divmod(row, BATCH_ROWS)
+            if self.batch(batch).column("doc_id")[offset].as_py() == doc_id:
+                return range(row, row + count)
+            place += 1
+        return range(0)
+
+    def has_document(self, doc_id: str) -> bool:
+        return len(self.rows_of(doc_id)) > 0
+
+
+def _columns(batch: pa.RecordBatch) -> list[tuple[str, Any]]:
+    return list(zip(batch.schema.names, batch.columns, strict=True))
+
+
+def _passage(row: dict[str, Any]) -> Passage:
+    return Passage(
+        id=row["id"],
+        doc_id=row["doc_id"],
+        start=row["start"],
+        text=row["text"],
+        title=row["title"],
+        source=row["source"],
+        url=row["url"],
+        meta=json.loads(row["meta"]),
+    )

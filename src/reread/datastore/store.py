@@ -1,0 +1,328 @@
+"""An opened datastore: search in all of its shards, and access to its passages."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from reread.datastore.bm25 import best_in_shard, weigh_terms
+from reread.datastore.exact import scan_shard
+from reread.datastore.layout import SHARDS, TOMBSTONES, read_store_file
+from reread.datastore.lexical import ANALYSER
+from reread.datastore.shard import Shard
+from reread.errors import DatastoreError, UsageError
+from reread.flops import bm25_search_flops, exact_search_flops
+from reread.protocols import Embedder, Vectors
+from reread.runs import JsonLines
+from reread.types import Hit, Passage
+
+logger = logging.getLogger(__name__)
+
+SearchKind = Literal["bm25", "exact", "hybrid"]
+FUSION_K = 60
+"""Reciprocal rank fusion's constant (Cormack, Clarke and Büttcher 2009)."""
+FUSION_DEPTH = 100
+"""Hits of each part that hybrid search fuses, at least."""
+
+Located = tuple[int, int]
+"""A passage's place: shard number, row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The hits of one query and the FLOPs that finding them took (query embedding included where it is counted)."""
+
+    hits: list[Hit]
+    flops: float
+
+
+class Datastore:
+    """Made by `Datastore.open`. Passages are numbered 0 to len − 1 in store order, hidden ones left out."""
+
+    def __init__(self, path: Path, facts: dict[str, Any], shards: list[Shard], embedder: Embedder | None) -> None:
+        self.path = path
+        self.facts = facts
+        self.embedder = embedder
+        self._shards = shards
+        # Statistics count hidden passages too, as a posting of theirs is still there.
+        self.n_stored = sum(shard.n_passages for shard in shards)
+        n_tokens = sum(shard.n_tokens for shard in shards)
+        self._average_length = max(n_tokens / self.n_stored, 1e-9) if self.n_stored else 1.0
+        self._hidden: dict[int, npt.NDArray[np.bool_]] = {}
+        self._hide_rows(record["passage_id"] for record in JsonLines(path / TOMBSTONES).read())
+
+    @classmethod
+    def open(cls, path: Path | str, embedder: Embedder | None = None) -> Datastore:
+        """The finished datastore in the folder `path`.
+
+        embedder: needed for `exact` and `hybrid` search; must be the one the store was built with. Raises
+        DatastoreError where there is no store, its format is another version's, no build of it is finished, or the
+        embedder differs.
+        """
+        path = Path(path)
+        facts = read_store_file(path)
+        if not facts["builds"][0]["finished"]:
+            raise DatastoreError(f"the build of {path} is not finished; run the same reread build command again")
+        if not facts["builds"][-1]["finished"]:
+            logger.warning("an --append to %s is not finished; its passages are left out until it is", path)
+        if facts["analyser"] != ANALYSER:
+            raise DatastoreError(
+                f"{path} was indexed with the analyser '{facts['analyser']}', this reread has '{ANALYSER}'; "
+                "build the store again"
+            )
+        shards = [Shard(path / SHARDS / name) for name in facts["shards"]]
+        if embedder is not None and facts["embedder"] != embedder.spec:
+            built = facts["embedder"] or "no embedder"
+            raise DatastoreError(
+                f"{path} was built with {built} and is opened with {embedder.spec}; "
+                f"use {facts['embedder'] or 'bm25 search'}, or build another store"
+            )
+        dimensions = {shard.facts["dimension"] for shard in shards}
+        if len(dimensions) > 1:
+            raise DatastoreError(f"{path} mixes vectors of dimensions {sorted(map(str, dimensions))}; build it again")
+        return cls(path, facts, shards, embedder)
+
+    @property
+    def embedder_spec(self) -> str | None:
+        """The embedder the store was built with, None for a lexical store."""
+        spec: str | None = self.facts["embedder"]
+        return spec
+
+    @property
+    def dimension(self) -> int | None:
+        """Of the stored vectors, None where there are none."""
+        return self._shards[0].facts["dimension"] if self._shards else None
+
+    def __len__(self) -> int:
+        return self.n_stored - sum(int(hidden.sum()) for hidden in self._hidden.values())
+
+    # Search
+
+    def search(self, queries: Sequence[str], k: int, kind: SearchKind = "bm25") -> list[list[Hit]]:
+        """For each query its k best passages, best first, fewer where fewer match (bm25) or exist.
+
+        Equal scores are ordered by passage id. `exact` and `hybrid` need the store's embedder (see open).
+        """
+        return [found.hits for found in self.find(queries, k, kind)]
+
+    def find(self, queries: Sequence[str], k: int, kind: SearchKind = "bm25") -> list[Found]:
+        """As `search`, with the FLOPs of each query."""
+        if k < 1:
+            raise UsageError(f"the number of hits must be at least 1, not {k}")
+        if kind not in get_args(SearchKind):
+            raise UsageError(f"unknown search kind {kind}; use one of {', '.join(get_args(SearchKind))}")
+        if kind == "bm25":
+            return self._bm25(queries, k)
+        if kind == "exact":
+            return self._exact(queries, k)
+        depth = max(k, FUSION_DEPTH)
+        lexical, dense = self._bm25(queries, depth), self._exact(queries, depth)
+        return [
+            Found(fuse([a.hits, b.hits])[:k], a.flops + b.flops) for a, b in zip(lexical, dense, strict=True)
+        ]
+
+    def _bm25(self, queries: Sequence[str], k: int) -> list[Found]:
+        lexical = [shard.lexical for shard in self._shards]
+        found = []
+        for query in queries:
+            terms = weigh_terms(query, lexical, self.n_stored)
+            best = _Best(k)
+            for number, shard in enumerate(lexical):
+                rows, scores = best_in_shard(
+                    shard, terms, self._average_length, k, best.floor, self._hidden_rows(number)
+                )
+                best.add(number, rows, scores)
+            n_postings = sum(term.df for term in terms)
+            found.append(Found(self._hits(best, "bm25"), bm25_search_flops(n_postings)))
+        return found
+
+    def _exact(self, queries: Sequence[str], k: int) -> list[Found]:
+        if self.dimension is None:
+            raise DatastoreError(f"{self.path} holds no vectors; search it with bm25, or build it with --embedder")
+        if self.embedder is None:
+            raise DatastoreError(f"exact search in {self.path} needs its embedder {self.embedder_spec}; give it to open")
+        if not queries:
+            return []
+        flops_before = getattr(self.embedder, "flops", 0.0)
+        vectors = self.embedder.encode_queries(list(queries))
+        if vectors.shape != (len(queries), self.dimension):
+            raise DatastoreError(
+                f"the embedder {self.embedder.spec} gave vectors of shape {vectors.shape} for {len(queries)} queries; "
+                f"{self.path} holds {self.dimension} dimensions: use the model it was built with"
+            )
+        if not np.isfinite(vectors).all():
+            raise DatastoreError(f"the embedder {self.embedder.spec} gave a query vector with NaN or infinity")
+        embedding_flops = (getattr(self.embedder, "flops", 0.0) - flops_before) / len(queries)
+        bests = [_Best(k) for _ in queries]
+        for number, shard in enumerate(self._shards):
+            floors = np.array([best.floor for best in bests])
+            parts = scan_shard(vectors, shard.vectors, k, floors, self._hidden_rows(number))
+            for best, (rows, scores) in zip(bests, parts, strict=True):
+                best.add(number, rows, scores)
+        flops = exact_search_flops(self.n_stored, self.dimension) + embedding_flops
+        return [Found(self._hits(best, "exact"), flops) for best in bests]
+
+    def _hits(self, best: _Best, stage: str) -> list[Hit]:
+        """The k best as hits; passage ids are read for the kept ones alone."""
+        places = best.places()
+        ids = self._ids([place for place, _ in places])
+        order = sorted(range(len(places)), key=lambda i: (-places[i][1], ids[i]))[: best.k]
+        passages = self._passages([places[i][0] for i in order])
+        return [
+            Hit(passage, rank, places[i][1], {stage: places[i][1]})
+            for rank, (i, passage) in enumerate(zip(order, passages, strict=True), 1)
+        ]
+
+    # Passages
+
+    def _ids(self, places: Sequence[Located]) -> list[str]:
+        return _by_shard(places, lambda number, rows: self._shards[number].ids(rows))
+
+    def _passages(self, places: Sequence[Located]) -> list[Passage]:
+        return _by_shard(places, lambda number, rows: self._shards[number].passages(rows))
+
+    def passage(self, i: int) -> Passage:
+        """Passage i of 0 … len − 1, in store order."""
+        return self._passages([self._locate(i)])[0]
+
+    def _locate(self, i: int) -> Located:
+        if not 0 <= i < len(self):
+            raise IndexError(f"passage {i} of {len(self)}")
+        for number, shard in enumerate(self._shards):
+            hidden = self._hidden.get(number)
+            n_visible = shard.n_passages - (int(hidden.sum()) if hidden is not None else 0)
+            if i < n_visible:
+                return number, i if hidden is None else int(np.flatnonzero(~hidden)[i])
+            i -= n_visible
+        raise IndexError(i)
+
+    def sample_passages(self, rng: np.random.Generator, n: int) -> list[Passage]:
+        """n different passages drawn evenly (all of them where the store holds fewer), in the order drawn."""
+        drawn = rng.choice(len(self), size=min(n, len(self)), replace=False)
+        return self._passages([self._locate(int(i)) for i in drawn])
+
+    def passages_of(self, doc_ids: Iterable[str]) -> list[Passage]:
+        """Every visible passage of these documents, in the order of the ids, then of the text; unknown ids give none."""
+        return self._passages([place for doc_id in doc_ids for place in self._rows_of(doc_id)])
+
+    def _rows_of(self, doc_id: str) -> list[Located]:
+        for number, shard in enumerate(self._shards):
+            if rows := shard.rows_of(doc_id):
+                hidden = self._hidden.get(number)
+                return [(number, row) for row in rows if hidden is None or not hidden[row]]
+        return []
+
+    def vectors(self, passages: Sequence[Passage]) -> Vectors:
+        """float32 (n, d), the stored vectors of these passages. Raises DatastoreError where there are none."""
+        if self.dimension is None:
+            raise DatastoreError(f"{self.path} holds no vectors; build it with --embedder")
+        places = [self._place(passage.id) for passage in passages]
+        vectors = np.empty((len(places), self.dimension), dtype=np.float32)
+        for i, place in enumerate(places):
+            if place is None:
+                raise DatastoreError(f"passage {passages[i].id} is not in {self.path}")
+            vectors[i] = self._shards[place[0]].vectors[place[1]]
+        return vectors
+
+    def _place(self, passage_id: str) -> Located | None:
+        """Where a passage lies, hidden or not; its id is that of its document, a colon and its start."""
+        doc_id = passage_id.rpartition(":")[0]
+        for number, shard in enumerate(self._shards):
+            rows = shard.rows_of(doc_id)
+            for row, found in zip(rows, shard.ids(rows), strict=True):
+                if found == passage_id:
+                    return number, row
+        return None
+
+    # Hiding
+
+    def hide(self, passage_ids: Iterable[str], reason: str) -> int:
+        """Hide passages from every search, now and after reopening; returns how many were visible before.
+
+        Each is a line of tombstones.jsonl with its reason. Raises DatastoreError for an id that the store lacks.
+        """
+        ids = list(dict.fromkeys(passage_ids))
+        places = {passage_id: self._place(passage_id) for passage_id in ids}
+        if unknown := [passage_id for passage_id, place in places.items() if place is None]:
+            raise DatastoreError(f"passage {unknown[0]} is not in {self.path} ({len(unknown)} such); nothing was hidden")
+        n_before = len(self)
+        with JsonLines(self.path / TOMBSTONES) as tombstones:
+            for passage_id in ids:
+                tombstones.append({"passage_id": passage_id, "reason": reason})
+        self._hide_rows(ids)
+        return n_before - len(self)
+
+    def _hide_rows(self, passage_ids: Iterable[str]) -> None:
+        for passage_id in passage_ids:
+            place = self._place(passage_id)
+            if place is not None:
+                number, row = place
+                if number not in self._hidden:
+                    self._hidden[number] = np.zeros(self._shards[number].n_passages, dtype=np.bool_)
+                self._hidden[number][row] = True
+
+    def _hidden_rows(self, number: int) -> npt.NDArray[np.bool_]:
+        return self._hidden.get(number, _NOTHING_HIDDEN)
+
+
+_NOTHING_HIDDEN = np.empty(0, dtype=np.bool_)
+
+
+class _Best:
+    """The best k places so far over several shards, ties at the k-th included."""
+
+    def __init__(self, k: int) -> None:
+        self.k = k
+        self.floor = -np.inf
+        self._places: list[tuple[Located, float]] = []
+
+    def add(self, number: int, rows: npt.NDArray[Any], scores: npt.NDArray[Any]) -> None:
+        self._places.extend(
+            ((number, row), score) for row, score in zip(rows.tolist(), scores.tolist(), strict=True)
+        )
+        if len(self._places) >= self.k:
+            self.floor = sorted((score for _, score in self._places), reverse=True)[self.k - 1]
+            self._places = [place for place in self._places if place[1] >= self.floor]
+
+    def places(self) -> list[tuple[Located, float]]:
+        return self._places
+
+
+def _by_shard(places: Sequence[Located], read: Any) -> list[Any]:
+    rows_of: dict[int, list[int]] = {}
+    for i, (number, _) in enumerate(places):
+        rows_of.setdefault(number, []).append(i)
+    found: list[Any] = [None] * len(places)
+    for number, indexes in rows_of.items():
+        for i, value in zip(indexes, read(number, [places[i][1] for i in indexes]), strict=True):
+            found[i] = value
+    return found
+
+
+def fuse(rankings: Sequence[Sequence[Hit]], k: int = FUSION_K) -> list[Hit]:
+    """Reciprocal rank fusion: every passage scores Σ 1 / (k + rank) over the rankings that hold it; ties by id.
+
+    Stages of all rankings are kept, with "rrf" behind them (Cormack, Clarke and Büttcher 2009).
+    """
+    scores: dict[str, float] = {}
+    hits: dict[str, Hit] = {}
+    stages: dict[str, dict[str, float]] = {}
+    for ranking in rankings:
+        for hit in ranking:
+            passage_id = hit.passage.id
+            scores[passage_id] = scores.get(passage_id, 0.0) + 1.0 / (k + hit.rank)
+            hits.setdefault(passage_id, hit)
+            for stage, score in hit.stages.items():
+                known = stages.setdefault(passage_id, {})
+                known[stage] = max(score, known.get(stage, score))
+    order = sorted(scores, key=lambda passage_id: (-scores[passage_id], passage_id))
+    return [
+        Hit(hits[i].passage, rank, scores[i], {**stages[i], "rrf": scores[i]}) for rank, i in enumerate(order, 1)
+    ]
