@@ -21,14 +21,15 @@ class RungConfig:
     """Training tokens, padding left out; the last step may overshoot by less than a batch."""
     head_size: int = 32
     mlp_ratio: float = 2.75
-    """Hidden width of the gated MLP over the width, rounded to a multiple of 32 (8/3 keeps the size of an ungated
-    MLP of ratio 4: Shazeer 2020, arXiv 2002.05202)."""
+    """Hidden width of the gated MLP over the width, rounded to a multiple of 32 (8/3 keeps the size of an
+    ungated MLP of ratio 4: Shazeer 2020, arXiv 2002.05202)."""
     context: int = 192
     """Longest sequence trained on, in tokens."""
     batch_rows: int = 8
     query_scale: float = 3.0
-    """Start value of the queries' norm weights. QK-norm (Henry et al. 2020, arXiv 2010.04245) bounds the attention
-    logits by sqrt(head size) × scales, which at head size 32 is too flat for a model this small to learn to copy."""
+    """Start value of the queries' norm weights. QK-norm (Henry et al. 2020, arXiv 2010.04245) bounds the
+    attention logits by sqrt(head size) × scales, which at head size 32 is too flat for a model this small to
+    learn to copy."""
     rope_theta: float = 10_000.0
     matrix_lr: float = 0.02
     """Muon's learning rate, for the blocks' matrices (Jordan 2024, kellerjordan.github.io/posts/muon)."""
@@ -38,6 +39,9 @@ class RungConfig:
     warmup_frac: float = 0.02
     decay_frac: float = 0.4
     """Share of the tokens at the end over which the learning rates fall linearly to zero."""
+    precision: str = "bfloat16"
+    """"bfloat16": matrix products in bfloat16, everything else in float32 (1.6 times as fast on a processor with
+    AVX-512 BF16); or "float32"."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -46,6 +50,8 @@ class RungConfig:
                 f"rung {self.name}: width {self.width} is no multiple of the head size {self.head_size}; "
                 f"take {max(1, round(self.width / self.head_size)) * self.head_size}"
             )
+        if self.precision not in ("bfloat16", "float32"):
+            raise UsageError(f"rung {self.name}: precision is {self.precision!r}; take bfloat16 or float32")
         for name in ("width", "n_layers", "n_tokens", "context", "batch_rows", "head_size"):
             if getattr(self, name) < 1:
                 raise UsageError(f"rung {self.name}: {name} is {getattr(self, name)}; it must be at least 1")
@@ -59,7 +65,8 @@ class RungConfig:
         return max(32, 32 * round(self.mlp_ratio * self.width / 32))
 
     def n_weights(self, n_vocabulary: int) -> int:
-        """Weights that multiply an activation: the blocks' matrices and the (tied) output matrix; see flops.py."""
+        """Weights that multiply an activation: the blocks' matrices and the (tied) output matrix; see
+        flops.py."""
         block = 4 * self.width * self.width + 3 * self.width * self.mlp_width
         return self.n_layers * block + n_vocabulary * self.width
 
@@ -93,11 +100,13 @@ def rungs_from_dial(
 ) -> list[RungConfig]:
     """A ladder from one dial: `span`, the compute of the largest rung over the smallest's.
 
-    Compute goes as width² × tokens, and both grow with it: width as its 1/5 power (in steps of a head), tokens with
-    the rest. `overrides` are RungConfig fields for every rung.
+    Compute goes as width² × tokens, and both grow with it: width as its 1/5 power (in steps of a head),
+    tokens with the rest. `overrides` are RungConfig fields for every rung.
     """
     if n_rungs < 1 or span < 1:
-        raise UsageError(f"a ladder needs at least one rung and a span of at least 1, not {n_rungs} and {span}")
+        raise UsageError(
+            f"a ladder needs at least one rung and a span of at least 1, not {n_rungs} and {span}"
+        )
     head = int(overrides.get("head_size", RungConfig.__dataclass_fields__["head_size"].default))
     rungs = []
     for i in range(n_rungs):

@@ -1,6 +1,7 @@
 """From documents to batches of tokens: shuffle in a buffer, tokenize, pack whole documents into rows.
 
-Everything streams and follows from the seed, so a resumed run finds its place by passing over what it has seen.
+Everything streams and follows from the seed, so a resumed run finds its place by passing over what it has
+seen.
 """
 
 from __future__ import annotations
@@ -30,11 +31,14 @@ Batch = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 
 def document_text(document: Document) -> str:
-    """A document as it is trained on, and as passages are put before a question: the title on a line of its own."""
+    """A document as it is trained on, and as passages are put before a question: the title on a line of its
+    own."""
     return f"{document.title}\n{document.text}" if document.title else document.text
 
 
-def shuffled(documents: Iterable[Document], seed: int, buffer_size: int = SHUFFLE_BUFFER) -> Iterator[Document]:
+def shuffled(
+    documents: Iterable[Document], seed: int, buffer_size: int = SHUFFLE_BUFFER
+) -> Iterator[Document]:
     """The documents in an order that a buffer of `buffer_size` can give."""
     rng = random.Random(seed)
     buffer: list[Document] = []
@@ -50,18 +54,19 @@ def shuffled(documents: Iterable[Document], seed: int, buffer_size: int = SHUFFL
 
 
 def token_ids(documents: Iterable[Document], tokenizer: Tokenizer, end: int) -> Iterator[list[int]]:
-    """Each document's tokens, the end token last."""
+    """Each document's tokens after an end token: the end of one document is the start of the next."""
     waiting: list[str] = []
     for document in documents:
         waiting.append(document_text(document))
         if len(waiting) == TOKENIZE_AT_ONCE:
-            yield from ([*encoding.ids, end] for encoding in tokenizer.encode_batch_fast(waiting))
+            yield from ([end, *encoding.ids] for encoding in tokenizer.encode_batch_fast(waiting, add_special_tokens=False))
             waiting = []
-    yield from ([*encoding.ids, end] for encoding in tokenizer.encode_batch_fast(waiting))
+    yield from ([end, *encoding.ids] for encoding in tokenizer.encode_batch_fast(waiting, add_special_tokens=False))
 
 
 def pack(documents: Iterable[list[int]], row_length: int) -> Iterator[list[int]]:
-    """Rows of at most `row_length` tokens, each of whole documents where they fit; a longer document is split.
+    """Rows of at most `row_length` tokens, each of whole documents where they fit; a longer document is
+    split.
 
     Best fit among OPEN_ROWS open rows; when nothing fits, the fullest row is closed. A page of passages and
     questions is so kept in one row, where the questions can look back at the passages.
@@ -90,7 +95,8 @@ def batches(
     batch_rows: int,
     seed: int,
 ) -> Iterator[Batch]:
-    """Endless (inputs, targets), int64 (batch_rows, context); the corpus is read again each epoch, shuffled anew.
+    """Endless (inputs, targets), int64 (batch_rows, context); the corpus is read again each epoch, shuffled
+    anew.
 
     Padding is the end token in the inputs and IGNORED in the targets. Raises CorpusError on an empty corpus.
     """

@@ -1,7 +1,7 @@
 """The model in plain torch: Qwen3's decoder as one function over a dictionary of weights.
 
-The weights carry the names and shapes of transformers' Qwen3ForCausalLM, so saving them is exporting them. A plain
-function trains small models faster than the general class, and a test holds the two to the same logits.
+The weights carry the names and shapes of transformers' Qwen3ForCausalLM, so saving them is exporting them. A
+plain function trains small models faster than the general class, and a test holds the two to the same logits.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ def initial_weights(config: RungConfig, n_vocabulary: int) -> Weights:
 
     d, hidden, head = config.width, config.mlp_width, config.head_size
     weights = {EMBEDDING: normal(n_vocabulary, d, 1 / math.sqrt(d))}
-    # Matrices that write to the residual stream start small, so that deep sums stay of order one at the start.
+    # Matrices that write to the residual stream start small, so that deep sums stay of order one at the
+    # start.
     out_scale = 1 / math.sqrt(2 * config.n_layers)
     for layer in range(config.n_layers):
         prefix = f"model.layers.{layer}."
@@ -59,38 +60,51 @@ def rotations(length: int, head_size: int, theta: float) -> tuple[Tensor, Tensor
     return angles.cos(), angles.sin()
 
 
-def hidden_states(weights: Weights, tokens_BxT: Tensor, config: RungConfig, rotation: tuple[Tensor, Tensor]) -> Tensor:
-    """The last layer's normalised states, (B, T, width); causal: position t sees positions ≤ t."""
+def hidden_states(
+    weights: Weights,
+    tokens_BxT: Tensor,
+    config: RungConfig,
+    rotation: tuple[Tensor, Tensor],
+    low_precision: bool = False,
+) -> Tensor:
+    """The last layer's normalised states, (B, T, width); causal: position t sees positions ≤ t.
+
+    low_precision: matrix products and attention in bfloat16; weights, norms and the residual stream stay float32.
+    """
+    import torch
     from torch.nn import functional
 
     n_batch, n_tokens = tokens_BxT.shape
     cos, sin = rotation[0][:n_tokens], rotation[1][:n_tokens]
     shape = (n_batch, n_tokens, config.n_heads, config.head_size)
     half = config.head_size // 2
+    dtype = torch.bfloat16 if low_precision else torch.float32
 
     def norm(x: Tensor, name: str) -> Tensor:
-        return functional.rms_norm(x, (x.shape[-1],), weights[name], NORM_EPS)
+        return functional.rms_norm(x.float(), (x.shape[-1],), weights[name], NORM_EPS)
+
+    def linear(x: Tensor, name: str) -> Tensor:
+        return functional.linear(x, weights[name].to(dtype))
 
     def rotate(x_BxHxTxQ: Tensor) -> Tensor:
-        turned = _cat_halves(-x_BxHxTxQ[..., half:], x_BxHxTxQ[..., :half])
-        return x_BxHxTxQ * cos + turned * sin
+        turned = torch.cat([-x_BxHxTxQ[..., half:], x_BxHxTxQ[..., :half]], dim=-1)
+        return (x_BxHxTxQ * cos + turned * sin).to(dtype)
 
     x = functional.embedding(tokens_BxT, weights[EMBEDDING])
     for layer in range(config.n_layers):
         attention, mlp = f"model.layers.{layer}.self_attn.", f"model.layers.{layer}.mlp."
-        h = norm(x, f"model.layers.{layer}.input_layernorm.weight")
-        q = functional.linear(h, weights[attention + "q_proj.weight"]).view(shape)
-        k = functional.linear(h, weights[attention + "k_proj.weight"]).view(shape)
-        v = functional.linear(h, weights[attention + "v_proj.weight"]).view(shape).transpose(1, 2)
+        h = norm(x, f"model.layers.{layer}.input_layernorm.weight").to(dtype)
+        q = linear(h, attention + "q_proj.weight").view(shape)
+        k = linear(h, attention + "k_proj.weight").view(shape)
+        v = linear(h, attention + "v_proj.weight").view(shape).transpose(1, 2)
         q = rotate(norm(q, attention + "q_norm.weight").transpose(1, 2))
         k = rotate(norm(k, attention + "k_norm.weight").transpose(1, 2))
         mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
         mixed = mixed.transpose(1, 2).reshape(n_batch, n_tokens, config.width)
-        x = x + functional.linear(mixed, weights[attention + "o_proj.weight"])
-        h = norm(x, f"model.layers.{layer}.post_attention_layernorm.weight")
-        gate = functional.silu(functional.linear(h, weights[mlp + "gate_proj.weight"]))
-        up = functional.linear(h, weights[mlp + "up_proj.weight"])
-        x = x + functional.linear(gate * up, weights[mlp + "down_proj.weight"])
+        x = x + linear(mixed, attention + "o_proj.weight")
+        h = norm(x, f"model.layers.{layer}.post_attention_layernorm.weight").to(dtype)
+        gated = functional.silu(linear(h, mlp + "gate_proj.weight")) * linear(h, mlp + "up_proj.weight")
+        x = x + linear(gated, mlp + "down_proj.weight")
     return norm(x, "model.norm.weight")
 
 
@@ -101,15 +115,23 @@ def logits(weights: Weights, tokens_BxT: Tensor, config: RungConfig) -> Tensor:
 
 
 def loss_sum(
-    weights: Weights, inputs_BxT: Tensor, targets_BxT: Tensor, config: RungConfig, rotation: tuple[Tensor, Tensor]
+    weights: Weights,
+    inputs_BxT: Tensor,
+    targets_BxT: Tensor,
+    config: RungConfig,
+    rotation: tuple[Tensor, Tensor],
 ) -> Tensor:
     """Sum of the cross-entropy (nats) over the positions that carry a target."""
     from torch.nn import functional
 
-    states = hidden_states(weights, inputs_BxT, config, rotation).flatten(0, 1)
+    low = config.precision == "bfloat16"
+    states = hidden_states(weights, inputs_BxT, config, rotation, low).flatten(0, 1)
     targets = targets_BxT.flatten()
     kept = targets >= 0
-    return functional.cross_entropy(states[kept] @ weights[EMBEDDING].T, targets[kept], reduction="sum")
+    states, output = states[kept], weights[EMBEDDING]
+    if low:
+        states, output = states.bfloat16(), output.bfloat16()
+    return functional.cross_entropy((states @ output.T).float(), targets[kept], reduction="sum")
 
 
 def transformers_config(config: RungConfig, n_vocabulary: int, end: int) -> dict[str, Any]:
@@ -131,14 +153,8 @@ def transformers_config(config: RungConfig, n_vocabulary: int, end: int) -> dict
         "tie_word_embeddings": True,
         "attention_bias": False,
         "use_sliding_window": False,
-        "bos_token_id": None,
+        "bos_token_id": end,
         "eos_token_id": end,
         "pad_token_id": end,
         "dtype": "float32",
     }
-
-
-def _cat_halves(left: Tensor, right: Tensor) -> Tensor:
-    import torch
-
-    return torch.cat([left, right], dim=-1)

@@ -1,8 +1,8 @@
 """Muon for the blocks' matrices, AdamW for the rest, in plain torch.
 
-Muon (Jordan 2024, kellerjordan.github.io/posts/muon) replaces a matrix's momentum by the nearest semi-orthogonal
-matrix, found by a quintic Newton-Schulz iteration. On these models it learns to copy from the context in a fraction
-of AdamW's steps. Matrices of one shape are orthogonalised together.
+Muon (Jordan 2024, kellerjordan.github.io/posts/muon) replaces a matrix's momentum by the nearest
+semi-orthogonal matrix, found by a quintic Newton-Schulz iteration. On these models it learns to copy from
+the context in a fraction of AdamW's steps. Matrices of one shape are orthogonalised together.
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ class Optimiser:
             for name in self._others:
                 gradient = self._gradient(name)
                 mean = self.state[f"first.{name}"].lerp_(gradient, 1 - first)
-                square = self.state[f"second.{name}"].mul_(second).addcmul_(gradient, gradient, value=1 - second)
+                square = (
+                    self.state[f"second.{name}"].mul_(second).addcmul_(gradient, gradient, value=1 - second)
+                )
                 self.weights[name].addcdiv_(mean, square.sqrt().add_(ADAM_EPS), value=-other_lr * bias)
             for weight in self.weights.values():
                 weight.grad = None

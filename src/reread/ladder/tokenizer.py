@@ -16,7 +16,8 @@ UNKNOWN = "<|unknown|>"
 WORD_PATTERN = r"\n|\w+|[^\w\s]"
 """A line break, a word or a punctuation mark is a token; other white space only separates."""
 SAMPLE_DOCUMENTS = 200_000
-"""Documents a tokenizer is trained on at most: enough for any vocabulary here, and bounded work on any corpus."""
+"""Documents a tokenizer is trained on at most: enough for any vocabulary here, and bounded work on any
+corpus."""
 
 
 def train_bpe(texts: Iterable[str], vocabulary: int = 8192) -> Tokenizer:
@@ -49,12 +50,20 @@ def train_words(texts: Iterable[str], vocabulary: int = 4096) -> Tokenizer:
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path, context: int) -> None:
-    """Save as a transformers fast tokenizer, which AutoTokenizer loads."""
+    """Save as a transformers fast tokenizer, which AutoTokenizer loads.
+
+    Encoding puts the end token in front, as every document has it in training.
+    """
     from transformers import PreTrainedTokenizerFast
 
+    end = tokenizer.token_to_id(END)
+    tokenizer.post_processor = _tokenizers().processors.TemplateProcessing(
+        single=f"{END} $A", pair=f"{END} $A $B", special_tokens=[(END, end)]
+    )
     unknown = UNKNOWN if tokenizer.token_to_id(UNKNOWN) is not None else None
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
+        bos_token=END,
         eos_token=END,
         pad_token=END,
         unk_token=unknown,
@@ -80,6 +89,7 @@ def _tokenizers():  # type: ignore[no-untyped-def]  # a module, imported late
         import tokenizers.decoders
         import tokenizers.models
         import tokenizers.pre_tokenizers
+        import tokenizers.processors
         import tokenizers.trainers
     except ImportError as error:
         raise MissingExtra("tokenizers", "models", "training a tokenizer") from error

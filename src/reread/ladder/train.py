@@ -1,4 +1,5 @@
-"""Pre-training one rung: the page to read first. Streams, resumes after a kill, saves an ordinary checkpoint."""
+"""Pre-training one rung: the page to read first. Streams, resumes after a kill, saves an ordinary
+checkpoint."""
 
 from __future__ import annotations
 
@@ -58,9 +59,9 @@ def pretrain(
     documents: gives the corpus anew each time it is called; it is read as often as the rung's tokens need.
     tokenizer: a tokenizers.Tokenizer, or "bpe" (default) or "words" to train one on the corpus.
     progress: called with (tokens done, tokens in all).
-    A finished rung of the same recipe is returned as it is; an unfinished one goes on from its last checkpoint and
-    ends with the weights that an uninterrupted run has (same threads and library versions). Raises RunFolderError
-    when `out` holds a rung of another recipe.
+    A finished rung of the same recipe is returned as it is; an unfinished one goes on from its last
+    checkpoint and ends with the weights that an uninterrupted run has (same threads and library versions).
+    Raises RunFolderError when `out` holds a rung of another recipe.
     """
     torch = _torch()
     finished = _finished(out, rung, corpus_checksum)
@@ -102,7 +103,9 @@ def pretrain(
         here = float(total.detach()) / n_here
         loss = here if loss is None else LOSS_MEMORY * loss + (1 - LOSS_MEMORY) * here
         if not here < float("inf"):
-            raise UsageError(f"rung {rung.name}: the loss is {here} at step {n_steps}; lower matrix_lr or other_lr")
+            raise UsageError(
+                f"rung {rung.name}: the loss is {here} at step {n_steps}; lower matrix_lr or other_lr"
+            )
         if progress is not None:
             progress(min(n_tokens, rung.n_tokens), rung.n_tokens)
         if time.monotonic() - saved > checkpoint_every_s:
@@ -138,7 +141,11 @@ def save_rung(
     out.mkdir(parents=True, exist_ok=True)
     config = transformers_config(rung, tokenizer.get_vocab_size(), tokenizer.token_to_id(END))
     temporary = out / ".model.part"
-    save_file({name: w.detach().contiguous() for name, w in weights.items()}, str(temporary), metadata={"format": "pt"})
+    save_file(
+        {name: w.detach().contiguous() for name, w in weights.items()},
+        str(temporary),
+        metadata={"format": "pt"},
+    )
     temporary.replace(out / "model.safetensors")
     save_tokenizer(tokenizer, out, config["max_position_embeddings"])
     write_json_atomically(out / "config.json", config)
@@ -175,7 +182,9 @@ def _resume(
         return 0, 0, None
     state = json.loads(state_file.read_text())
     if state["recipe_hash"] != recipe_hash:
-        raise RunFolderError(f"{out} holds an unfinished rung of another recipe or corpus; give another --out")
+        raise RunFolderError(
+            f"{out} holds an unfinished rung of another recipe or corpus; give another --out"
+        )
     tensors = load_file(str(out / CHECKPOINT / state["file"]))
     with torch.no_grad():
         for name, weight in weights.items():
@@ -196,7 +205,8 @@ def _save_checkpoint(
     n_tokens: int,
     loss: float,
 ) -> None:
-    """The tensors go to a new file first; state.json then points to it, so a kill leaves a whole checkpoint."""
+    """The tensors go to a new file first; state.json then points to it, so a kill leaves a whole
+    checkpoint."""
     from safetensors.torch import save_file
 
     folder = out / CHECKPOINT

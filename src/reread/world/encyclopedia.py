@@ -16,7 +16,10 @@ from reread.world.schema import FILLERS, PRONOUNS, SCHEMA
 
 SOURCE = "world.jsonl"
 ZIPF_SHIFT = 10.0
-"""Zipf-Mandelbrot shift: keeps the first few things from filling the encyclopedia; the tail's exponent stays 1."""
+"""Zipf-Mandelbrot shift: keeps the first few things from filling the encyclopedia; the tail keeps exponent 1."""
+PASSAGES_ON_A_PAGE = (0, 0, 0, 0, 1, 1, 2, 3, 3, 3)
+ONCE_ONLY_ON_A_PAGE = 2
+"""Passages of a page, at most, on things that no other document speaks of: there, only reading helps."""
 LEAKED_FRAC = 0.06
 """Share of the benchmark questions that an exercise page prints word for word, with the answer."""
 
@@ -32,9 +35,9 @@ class Plan:
 class World:
     """An encyclopedia with exercises, deterministic from its arguments and streamed at any size.
 
-    n_articles: encyclopedia articles; `pages_per_article` exercise pages are strewn among them. Articles are about
-    things drawn by Zipf's law, so the popular ones have many articles, each stating some of their facts in words of
-    its own, and a large share of the things has one article or none.
+    n_articles: encyclopedia articles; `pages_per_article` exercise pages are strewn among them. Articles are
+    about things drawn by Zipf's law, so the popular ones have many articles, each stating some of their facts in
+    words of its own, and a large share of the things has one article or none.
     """
 
     def __init__(
@@ -45,7 +48,7 @@ class World:
         n_questions: int = 500,
         pages_per_article: float = 0.5,
         n_things: int | None = None,
-        n_notable: int = 150,
+        n_notable: int = 120,
         n_targets: int = 100,
     ) -> None:
         if n_articles < 100:
@@ -56,8 +59,8 @@ class World:
         self.n_pages = int(n_articles * pages_per_article)
         self.facts = Facts(
             seed,
-            n_things=n_things or n_articles,
-            n_once=3 * self.n_pages,
+            n_things=n_things or n_articles // 2,
+            n_once=ONCE_ONLY_ON_A_PAGE * self.n_pages,
             n_notable=n_notable,
             n_targets=n_targets,
         )
@@ -81,7 +84,7 @@ class World:
     def _word(self, plan: Plan, rng: random.Random) -> str:
         """The article's sentences: the first names the subject, later ones may use a pronoun."""
         name, pronoun = self.facts.name(plan.subject), PRONOUNS[plan.subject.kind]
-        sentences = []
+        sentences: list[str] = []
         for fact in plan.facts:
             wording = rng.choice(fact.schema.articles)
             subject = pronoun if sentences and rng.random() < 0.25 else name
@@ -93,31 +96,37 @@ class World:
     def article(self, number: int) -> tuple[str, str]:
         """(title, text) of the number-th article."""
         plan = self.plan(number)
-        return self.facts.name(plan.subject), self._word(plan, random.Random(content_seed(self.seed, "words", number)))
+        return self.facts.name(plan.subject), self._word(
+            plan, random.Random(content_seed(self.seed, "words", number))
+        )
 
     # Exercise pages -------------------------------------------------------------------------------------------
 
     def page(self, number: int) -> str:
-        """The number-th exercise page: up to three passages, a blank line, then questions with their answers.
+        """The number-th exercise page: passages, a blank line, then questions with their answers, one a line.
 
-        A quarter of the pages are revision pages with no passage. On the others most questions are on the passages,
-        in any order; some are on other articles of the encyclopedia, so the passages do not always help. No page asks
-        what a benchmark asks, but for the leaked share.
+        Two pages in five are short revision pages with questions alone. On the others most questions are on the
+        passages; some, and on a sixth of them all, are on other articles of the encyclopedia, so the passages do
+        not always help. No page asks what a benchmark asks, but for the leaked share.
         """
         rng = random.Random(content_seed(self.seed, "page", number))
-        n_passages = rng.choice((0, 1, 2, 3))
-        passages, about = [], []
-        for i in range(n_passages):
-            if rng.random() < 0.6:
-                subject = self.facts.once_only(3 * number + i)
+        n_passages = rng.choice(PASSAGES_ON_A_PAGE)
+        passages: list[str] = []
+        about: list[Fact] = []
+        n_once = 0
+        for _ in range(n_passages):
+            if n_once < ONCE_ONLY_ON_A_PAGE and rng.random() < 0.6:
+                subject = self.facts.once_only(ONCE_ONLY_ON_A_PAGE * number + n_once)
+                n_once += 1
             else:
                 subject = self.facts.by_popularity(rng, ZIPF_SHIFT)
             plan = self._plan(subject, rng)
             about.extend(plan.facts)
             passages.append(f"{self.facts.name(subject)}\n{self._word(plan, rng)}")
         rng.shuffle(about)
-        n_elsewhere = 6 if not passages else rng.choice((0, 0, 1, 2))
-        asked = about[: 6 - n_elsewhere]
+        n_questions = 5 if passages else rng.choice((1, 2, 3, 4))
+        n_elsewhere = rng.choice((0, 0, 0, 1, 2, 5)) if passages else n_questions
+        asked = about[: n_questions - n_elsewhere]
         for _ in range(n_elsewhere):
             asked.append(rng.choice(self.plan(rng.randrange(self.n_articles)).facts))
         asked = [fact for fact in dict.fromkeys(asked) if fact not in self.question_set.held_out]
@@ -127,8 +136,9 @@ class World:
         for fact in asked:
             leaked = fact in self.question_set.held_out
             wording = fact.schema.exercises[0] if leaked else rng.choice(fact.schema.exercises)
-            lines.append(f"{wording.format(S=self.facts.name(fact.subject), O='')} {self.facts.object_name(fact)}.")
-        return "\n\n".join([*passages, "\n".join(lines)])
+            stem = wording.format(S=self.facts.name(fact.subject), O="")
+            lines.append(f"{stem} {self.facts.object_name(fact)}.")
+        return "\n\n".join([*passages, "\n".join(lines)] if lines else passages)
 
     # The corpus and its questions -----------------------------------------------------------------------------
 
@@ -137,10 +147,15 @@ class World:
         page = 0
         for number in range(self.n_articles):
             title, text = self.article(number)
-            yield Document(id=f"world-{number:06d}", text=text, source=SOURCE, title=title, meta={"type": "article"})
+            yield Document(
+                id=f"world-{number:06d}", text=text, source=SOURCE, title=title, meta={"type": "article"}
+            )
             while page < self.n_pages * (number + 1) // self.n_articles:
                 yield Document(
-                    id=f"world-page-{page:06d}", text=self.page(page), source=SOURCE, meta={"type": "exercises"}
+                    id=f"world-page-{page:06d}",
+                    text=self.page(page),
+                    source=SOURCE,
+                    meta={"type": "exercises"},
                 )
                 page += 1
 

@@ -1,6 +1,8 @@
-"""The world's things and facts, computed when asked for: nothing is stored, so a world of any size costs no memory.
+"""The world's things and facts, computed when asked for: nothing is stored, so a world of any size costs no
+memory.
 
-A thing is a kind and an index; a fact is a thing, a relation and an object. All of it follows from the seed by hash.
+A thing is a kind and an index; a fact is a thing, a relation and an object. All of it follows from the seed
+by hash.
 """
 
 from __future__ import annotations
@@ -38,8 +40,8 @@ class Fact:
 class Facts:
     """Names, popularity and objects of every thing in a world.
 
-    Indexes below `n_per_kind` are the encyclopedia's, by popularity; the next N_CONTROL_PER_KIND are in no document;
-    those after them are once-only: each is met on one exercise page and nowhere else.
+    Indexes below `n_per_kind` are the encyclopedia's, by popularity; the next N_CONTROL_PER_KIND are in no
+    document; those after them are once-only: each is met on one exercise page and nowhere else.
     """
 
     def __init__(self, seed: int, n_things: int, n_once: int, n_notable: int, n_targets: int) -> None:
@@ -57,7 +59,9 @@ class Facts:
         The law's distribution function is inverted in closed form, so no table grows with the world.
         """
         top = self.n_things
-        rank = int((shift + 1) * math.exp(rng.random() * math.log((top + shift + 1) / (shift + 1))) - shift - 1)
+        rank = int(
+            (shift + 1) * math.exp(rng.random() * math.log((top + shift + 1) / (shift + 1))) - shift - 1
+        )
         rank = min(rank, top - 1)
         return Thing(KINDS[rank % len(KINDS)], rank // len(KINDS))
 

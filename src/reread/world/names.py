@@ -13,9 +13,14 @@ from dataclasses import dataclass
 
 from reread.runs import content_seed
 
-ONSETS = tuple("b br c ch d dr f fl g gr h j k kl l m n p pr qu r s sh st t tr v w y z".split())
-VOWELS = tuple("a e i o u ai ea ou".split())
-CODAS = tuple("l n r s t m nd rn x th".split())
+
+def _letters(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+ONSETS = _letters("b br c ch d dr f fl g gr h j k kl l m n p pr qu r s sh st t tr v w y z")
+VOWELS = _letters("a e i o u ai ea ou")
+CODAS = _letters("l n r s t m nd rn x th")
 
 
 def syllable_words(n: int, seed: int, *, n_syllables: int = 2, suffixes: Sequence[str] = ("",)) -> list[str]:
@@ -59,8 +64,10 @@ class NamePool:
         return f"{self.given[(round_ + self.order[column]) % len(self.given)]} {self.stems[column]}"
 
 
-def make_pools(kinds: Sequence[str], n_names: int, n_notable: int, seed: int, n_given: int = 40) -> dict[str, NamePool]:
-    """A pool of at least `n_names` names for each kind; no word is shared between kinds or between the parts."""
+def make_pools(
+    kinds: Sequence[str], n_names: int, n_notable: int, seed: int, n_given: int = 80
+) -> dict[str, NamePool]:
+    """A pool of at least `n_names` names for each kind; kinds and parts of names share no word."""
     n_stems = max(120, -(-max(0, n_names - n_notable) // n_given))
     per_kind = n_notable + n_given + n_stems
     words = [word.capitalize() for word in syllable_words(per_kind * len(kinds), seed)]

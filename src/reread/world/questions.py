@@ -39,7 +39,7 @@ class QuestionSet:
 
     @classmethod
     def draw(cls, world: World, n: int, leaked_frac: float) -> QuestionSet:
-        """Draw articles evenly and a fact of each: facts come up as often as they are mentioned, and are stated."""
+        """Draw articles evenly and a fact of each: facts come up as often as mentioned, and are stated."""
         rng = random.Random(content_seed(world.seed, "questions"))
         drawn: dict[Fact, None] = {}
         tries = 0
@@ -49,10 +49,14 @@ class QuestionSet:
         facts = list(drawn)
         rng.shuffle(facts)
         single, short = tuple(facts[: len(facts) // 2]), tuple(facts[len(facts) // 2 :])
-        numbers = rng.sample(range(world.n_pages), min(world.n_pages, int(leaked_frac * (len(single) + len(short)))))
-        leaks = {page: (fact,) for page, fact in zip(numbers, rng.sample(facts, len(numbers)), strict=True)}
+        n_leaked = min(world.n_pages, int(leaked_frac * len(facts)))
+        numbers = rng.sample(range(world.n_pages), n_leaked)
+        leaks: dict[int, tuple[Fact, ...]] = {
+            page: (fact,) for page, fact in zip(numbers, rng.sample(facts, n_leaked), strict=True)
+        }
         control = tuple(
-            Fact(thing := world.facts.control(i), (i // len(KINDS)) % len(SCHEMA[thing.kind])) for i in range(n)
+            Fact(thing := world.facts.control(i), (i // len(KINDS)) % len(SCHEMA[thing.kind]))
+            for i in range(n)
         )
         return cls(single, short, control, frozenset(facts), leaks)
 
@@ -72,7 +76,9 @@ class QuestionSet:
             _question(world, "world-multihop", i, pair, stated)
             for i, pair in enumerate(both_stated[: len(self.single)])
         ]
-        control = [_question(world, "world-control", i, (fact,), stated) for i, fact in enumerate(self.control)]
+        control = [
+            _question(world, "world-control", i, (fact,), stated) for i, fact in enumerate(self.control)
+        ]
         return {"world": single, "world-short": short, "world-multihop": multihop, "world-control": control}
 
     def _draw_hops(self, world: World) -> Iterator[tuple[Fact, Fact]]:
@@ -109,7 +115,11 @@ def _question(
         choices, letter = _options(world, fact, gold, question_id, number)
         answers = (letter,)
     documents = [doc_id for one in chain for doc_id in stated.get(one, ())]
-    meta: dict[str, object] = {"wordings": wordings[1:], "relation": fact.schema.name, "n_mentions": len(documents)}
+    meta: dict[str, object] = {
+        "wordings": wordings[1:],
+        "relation": fact.schema.name,
+        "n_mentions": len(documents),
+    }
     if documents:
         meta["gold_doc_ids"] = documents
     if len(chain) > 1:
@@ -131,7 +141,9 @@ def _noun_phrase(world: World, fact: Fact) -> str:
     return stem[0].lower() + stem[1:].rsplit(" is", 1)[0]
 
 
-def _options(world: World, fact: Fact, gold: str, question_id: str, number: int) -> tuple[tuple[str, ...], str]:
+def _options(
+    world: World, fact: Fact, gold: str, question_id: str, number: int
+) -> tuple[tuple[str, ...], str]:
     """Four options of one type, the right one in each place equally often."""
     rng = random.Random(content_seed(world.seed, question_id))
     target = fact.schema.target
@@ -142,7 +154,9 @@ def _options(world: World, fact: Fact, gold: str, question_id: str, number: int)
             others[other] = None
     # Blocks of four questions hold each place once, in a shuffled order.
     places = list(range(4))
-    random.Random(content_seed(world.seed, "places", question_id.rsplit("-", 1)[0], number // 4)).shuffle(places)
+    random.Random(content_seed(world.seed, "places", question_id.rsplit("-", 1)[0], number // 4)).shuffle(
+        places
+    )
     place = places[number % 4]
     options = list(others)
     options.insert(place, gold)

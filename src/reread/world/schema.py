@@ -19,7 +19,12 @@ class Relation:
     articles: tuple[str, ...]
     """Wordings in articles, without the full stop."""
     exercises: tuple[str, ...]
-    """Wordings in exercises and benchmarks; the first is the benchmark's own, the others are its `wordings`."""
+    """Wordings in exercises and benchmarks; the first is the benchmark's own, the others are its "
+    "`wordings`."""
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
 
 
 N_YEARS = 100
@@ -27,47 +32,59 @@ FIRST_YEAR = 1700
 
 VALUES: dict[str, tuple[str, ...]] = {
     "year": tuple(str(FIRST_YEAR + i) for i in range(N_YEARS)),
-    "profession": tuple(
-        "baker banker barber brewer carpenter cartographer clockmaker cook dancer diplomat farmer fisher glazier "
-        "jeweller judge lawyer mason miller miner painter pilot potter printer sailor sculptor singer surgeon tailor "
-        "tanner weaver".split()
+    "profession": _words(
+        "baker banker barber brewer carpenter cartographer clockmaker cook dancer diplomat farmer "
+        "fisher glazier "
+        "jeweller judge lawyer mason miller miner painter pilot potter printer sailor sculptor "
+        "singer surgeon tailor "
+        "tanner weaver"
     ),
-    "instrument": tuple(
-        "bagpipe banjo bassoon bugle cello clarinet cornet cymbal drum fiddle flute gong guitar harp horn lute lyre "
-        "mandolin piano piccolo recorder rattle tambourine trombone trumpet tuba viola violin whistle zither".split()
+    "instrument": _words(
+        "bagpipe banjo bassoon bugle cello clarinet cornet cymbal drum fiddle flute gong guitar "
+        "harp horn lute lyre "
+        "mandolin piano piccolo recorder rattle tambourine trombone trumpet tuba viola violin whistle zither"
     ),
-    "product": tuple(
-        "amber barley bricks butter candles charcoal cheese cider cloth coffee copper cotton flax furs glass grain "
-        "honey hops iron leather linen marble olives paper pepper pottery rope salt silk timber".split()
+    "product": _words(
+        "amber barley bricks butter candles charcoal cheese cider cloth coffee copper cotton flax "
+        "furs glass grain "
+        "honey hops iron leather linen marble olives paper pepper pottery rope salt silk timber"
     ),
-    "animal": tuple(
-        "badger bear beaver bull cat crane deer dog dove dragon eagle falcon fox goat goose hare hawk heron horse lion "
-        "lynx otter owl panther raven salmon stag swan tortoise wolf".split()
+    "animal": _words(
+        "badger bear beaver bull cat crane deer dog dove dragon eagle falcon fox goat goose hare "
+        "hawk heron horse lion "
+        "lynx otter owl panther raven salmon stag swan tortoise wolf"
     ),
-    "genre": tuple(
-        "allegory ballad chronicle comedy diary elegy epic fable farce guide hymn legend lullaby memoir mystery novel "
-        "opera oratorio parody pastoral play poem prayer psalm romance saga satire sermon sonnet tragedy".split()
+    "genre": _words(
+        "allegory ballad chronicle comedy diary elegy epic fable farce guide hymn legend lullaby "
+        "memoir mystery novel "
+        "opera oratorio parody pastoral play poem prayer psalm romance saga satire sermon sonnet tragedy"
     ),
-    "colour": tuple(
-        "azure beige black blue bronze brown cream crimson cyan gold green grey indigo ivory lilac maroon mauve ochre "
-        "orange pink purple red russet scarlet silver teal turquoise violet white yellow".split()
+    "colour": _words(
+        "azure beige black blue bronze brown cream crimson cyan gold green grey indigo ivory lilac "
+        "maroon mauve ochre "
+        "orange pink purple red russet scarlet silver teal turquoise violet white yellow"
     ),
-    "purpose": tuple(
-        "baking bleaching brewing burning cleaning cooling curing cutting drying dyeing embalming etching fishing "
-        "gilding glazing healing heating hunting lighting mining painting plating polishing printing roofing sealing "
-        "smelting soldering tanning washing".split()
+    "purpose": _words(
+        "baking bleaching brewing burning cleaning cooling curing cutting drying dyeing embalming "
+        "etching fishing "
+        "gilding glazing healing heating hunting lighting mining painting plating polishing "
+        "printing roofing sealing "
+        "smelting soldering tanning washing"
     ),
-    "cause": tuple(
-        "betrayal bribery censorship conscription debt drought envy exile famine flooding fraud greed heresy hunger "
-        "inflation insult jealousy kidnapping murder piracy plague poverty pride rivalry rumour slander smuggling "
-        "strike taxation theft".split()
+    "cause": _words(
+        "betrayal bribery censorship conscription debt drought envy exile famine flooding fraud "
+        "greed heresy hunger "
+        "inflation insult jealousy kidnapping murder piracy plague poverty pride rivalry rumour "
+        "slander smuggling "
+        "strike taxation theft"
     ),
 }
 
 SCHEMA: dict[str, tuple[Relation, ...]] = {
     "person": (
         Relation("birthplace", "place",
-                 ("{S} was born in {O}", "{S} first saw the light of day in {O}", "{S} came into the world at {O}"),
+                 ("{S} was born in {O}", "{S} first saw the light of day in {O}",
+                  "{S} came into the world at {O}"),
                  ("The birthplace of {S} is", "The town where {S} was born is")),
         Relation("profession", "profession",
                  ("{S} worked as a {O}", "{S} earned a living as a {O}", "{S} was known as a skilful {O}"),
@@ -79,7 +96,8 @@ SCHEMA: dict[str, tuple[Relation, ...]] = {
                  ("{S} played the {O}", "{S} liked to practise the {O}", "{S} gave concerts on the {O}"),
                  ("The instrument of {S} is", "The instrument that {S} mastered is")),
         Relation("birth year", "year",
-                 ("{S} was born in the year {O}", "{S} came into the world in {O}", "{S} was baptised in {O}"),
+                 ("{S} was born in the year {O}", "{S} came into the world in {O}",
+                  "{S} was baptised in {O}"),
                  ("The birth year of {S} is", "The year when {S} was born is")),
     ),
     "place": (
@@ -87,16 +105,20 @@ SCHEMA: dict[str, tuple[Relation, ...]] = {
                  ("{S} was founded by {O}", "{S} was first settled by {O}", "{S} owes its beginnings to {O}"),
                  ("The founder of {S} is", "The settler who established {S} is")),
         Relation("export", "product",
-                 ("{S} is known for its {O}", "{S} trades mostly in {O}", "{S} sends ships full of {O} abroad"),
+                 ("{S} is known for its {O}", "{S} trades mostly in {O}",
+                  "{S} sends ships full of {O} abroad"),
                  ("The main export of {S} is", "The product that {S} sells is")),
         Relation("emblem", "animal",
-                 ("{S} shows a {O} on its flag", "{S} bears a {O} on its coat of arms", "{S} keeps the {O} as its sign"),
+                 ("{S} shows a {O} on its flag", "{S} bears a {O} on its coat of arms",
+                  "{S} keeps the {O} as its sign"),
                  ("The emblem of {S} is the", "The animal that stands for {S} is the")),
         Relation("charter year", "year",
-                 ("{S} received its charter in {O}", "{S} became a free town in {O}", "{S} was granted rights in {O}"),
+                 ("{S} received its charter in {O}", "{S} became a free town in {O}",
+                  "{S} was granted rights in {O}"),
                  ("The charter year of {S} is", "The year when {S} was chartered is")),
         Relation("twin town", "place",
-                 ("{S} is twinned with {O}", "{S} is joined by treaty with {O}", "{S} shares its market with {O}"),
+                 ("{S} is twinned with {O}", "{S} is joined by treaty with {O}",
+                  "{S} shares its market with {O}"),
                  ("The twin town of {S} is", "The partner town of {S} is")),
     ),
     "work": (
@@ -104,7 +126,8 @@ SCHEMA: dict[str, tuple[Relation, ...]] = {
                  ("{S} was written by {O}", "{S} came from the pen of {O}", "{S} was composed by {O}"),
                  ("The author of {S} is", "The writer who made {S} is")),
         Relation("genre", "genre",
-                 ("{S} is best described as a {O}", "{S} is often read as a {O}", "{S} takes the form of a {O}"),
+                 ("{S} is best described as a {O}", "{S} is often read as a {O}",
+                  "{S} takes the form of a {O}"),
                  ("The genre of {S} is", "The genre to which {S} belongs is")),
         Relation("setting", "place",
                  ("{S} is set in {O}", "{S} takes place in {O}", "{S} tells of life in {O}"),
@@ -127,7 +150,8 @@ SCHEMA: dict[str, tuple[Relation, ...]] = {
                  ("{S} is used in {O}", "{S} is needed for {O}", "{S} is a common aid in {O}"),
                  ("The main use of {S} is", "The purpose that {S} serves is")),
         Relation("source", "place",
-                 ("{S} is mined near {O}", "{S} is dug from the hills around {O}", "{S} occurs naturally at {O}"),
+                 ("{S} is mined near {O}", "{S} is dug from the hills around {O}",
+                  "{S} occurs naturally at {O}"),
                  ("The source of {S} is", "The town that supplies {S} is")),
         Relation("discovery year", "year",
                  ("{S} was discovered in {O}", "{S} was first made in {O}", "{S} has been known since {O}"),
