@@ -1,0 +1,256 @@
+"""Batched generation with one prefill a prompt, for HfReader."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from reread.runs import content_seed
+from reread.types import Sample
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from reread.reading.local import HfReader
+
+SAMPLING_ROWS = 64
+"""Rows sampled at once: their double-precision cumulative sums over a large vocabulary fill memory."""
+
+
+@dataclass(slots=True)
+class _Row:
+    """One sample on its way."""
+
+    prompt: int
+    number: int
+    uniforms: np.ndarray | None
+    ids: list[int] = field(default_factory=list)
+    logprob: float = 0.0
+    cut: int | None = None
+    """Characters of the text before a stop string."""
+
+
+def generate_samples(
+    reader: HfReader,
+    texts: Sequence[str],
+    n: int,
+    temperature: float,
+    max_tokens: int,
+    seed: int,
+    stop: Sequence[str],
+) -> list[list[Sample]]:
+    """See HfReader.generate."""
+    import torch
+
+    encoded = reader.encode_prompts(texts)
+    for ids in encoded:
+        reader.check_length(len(ids), max_tokens)
+    n_drawn = 1 if temperature == 0 else n
+    stops = _Stops(reader, [text for text in stop if text])
+    results: list[list[Sample]] = [[] for _ in texts]
+    costs = [(len(ids) + max_tokens) * n_drawn for ids in encoded]
+    with torch.inference_mode():
+        for batch in reader.batches(costs):
+            rows = _generate_batch(
+                reader, texts, encoded, batch, n_drawn, temperature, max_tokens, seed, stops
+            )
+            for row in rows:
+                text = stops.text_of(row.ids)
+                sample = Sample(
+                    text=text if row.cut is None else text[: row.cut],
+                    vote=None,
+                    n_prompt_tokens=len(encoded[row.prompt]) if row.number == 0 else 0,
+                    n_tokens=len(row.ids),
+                    logprob=row.logprob,
+                )
+                results[row.prompt].append(sample)
+    if n_drawn < n:
+        return [samples + [_free_copy(samples[0])] * (n - 1) for samples in results]
+    return results
+
+
+def _free_copy(sample: Sample) -> Sample:
+    """The same text again, for nothing: greedy decoding repeats itself."""
+    return Sample(text=sample.text, vote=None, n_prompt_tokens=0, n_tokens=0, logprob=sample.logprob)
+
+
+def _generate_batch(
+    reader: HfReader,
+    texts: Sequence[str],
+    encoded: list[list[int]],
+    batch: list[int],
+    n: int,
+    temperature: float,
+    max_tokens: int,
+    seed: int,
+    stops: _Stops,
+) -> list[_Row]:
+    import numpy as np
+    import torch
+
+    ids, mask, positions = reader.pad_left([encoded[i] for i in batch])
+    output = reader.model(
+        input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=1
+    )
+    cache = output.past_key_values
+    rows = []
+    for i in batch:
+        for k in range(n):
+            draws = None
+            if temperature > 0:
+                draws = np.random.default_rng(content_seed("sample", seed, texts[i], k)).random(max_tokens)
+            rows.append(_Row(i, k, draws))
+    owners = torch.arange(len(batch), device=reader.device).repeat_interleave(n)
+    if n > 1:
+        cache.batch_select_indices(owners)
+    logits_RxV = output.logits[:, -1][owners].float()
+    position_R = positions[owners, -1]
+    if mask is None:
+        mask = torch.ones_like(ids)
+    mask = mask[owners]
+    slots = list(range(len(rows)))
+    ended = [False] * len(rows)
+    for step in range(max_tokens):
+        uniforms = [rows[r].uniforms[step] for r in slots] if temperature > 0 else None  # type: ignore[index]
+        tokens_R, logprobs_R = _choose(logits_RxV, temperature, reader.top_p, uniforms)
+        suspects = stops.suspects(tokens_R)
+        for r, token, logprob, suspect in zip(
+            slots, tokens_R.tolist(), logprobs_R.tolist(), suspects, strict=True
+        ):
+            if ended[r]:
+                continue
+            rows[r].ids.append(token)
+            rows[r].logprob += logprob
+            ended[r] = suspect and stops.ends(rows[r])
+        going = [j for j, r in enumerate(slots) if not ended[r]]
+        if not going or step == max_tokens - 1:
+            break
+        # Rows that ended are cut out once they are a quarter of the batch: copying the cache costs as well.
+        if len(going) <= 0.75 * len(slots):
+            keep = torch.tensor(going, device=reader.device)
+            cache.batch_select_indices(keep)
+            mask, position_R, tokens_R = mask[keep], position_R[keep], tokens_R[keep]
+            slots = [slots[j] for j in going]
+        mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
+        position_R = position_R + 1
+        output = reader.model(
+            input_ids=tokens_R[:, None],
+            attention_mask=mask,
+            position_ids=position_R[:, None],
+            past_key_values=cache,
+            use_cache=True,
+        )
+        cache = output.past_key_values
+        logits_RxV = output.logits[:, -1].float()
+    return rows
+
+
+def _choose(
+    logits_RxV: torch.Tensor, temperature: float, top_p: float, uniforms: list[float] | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The next token of every row and its log-probability at temperature 1.
+
+    Sampling inverts the cumulative distribution at the row's own uniform draw, so a row's tokens do not
+    depend on the rows beside it (beyond float rounding).
+    """
+    import torch
+
+    if uniforms is None:
+        tokens_R = logits_RxV.argmax(dim=-1)
+    else:
+        draws_R = torch.tensor(uniforms, dtype=torch.float64, device=logits_RxV.device)
+        parts = [
+            _sample(logits_RxV[i : i + SAMPLING_ROWS] / temperature, top_p, draws_R[i : i + SAMPLING_ROWS])
+            for i in range(0, len(logits_RxV), SAMPLING_ROWS)
+        ]
+        tokens_R = torch.cat(parts)
+    chosen_R = logits_RxV.gather(1, tokens_R[:, None])[:, 0]
+    return tokens_R, (chosen_R - torch.logsumexp(logits_RxV, dim=-1)).double()
+
+
+def _sample(logits_RxV: torch.Tensor, top_p: float, draws_R: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    probs_RxV = torch.softmax(logits_RxV.double(), dim=-1)
+    if top_p < 1:
+        sorted_RxV, order_RxV = probs_RxV.sort(dim=-1, descending=True, stable=True)
+        # Keep every token whose betters sum to less than top_p: at least one stays.
+        outside_RxV = (sorted_RxV.cumsum(dim=-1) - sorted_RxV) >= top_p
+        probs_RxV = probs_RxV.scatter(1, order_RxV, sorted_RxV.masked_fill(outside_RxV, 0.0))
+    cumulative_RxV = probs_RxV.cumsum(dim=-1)
+    targets_R = draws_R * cumulative_RxV[:, -1]
+    found_R = torch.searchsorted(cumulative_RxV, targets_R[:, None], right=True)[:, 0]
+    return found_R.clamp(max=logits_RxV.shape[1] - 1)
+
+
+class _Stops:
+    """Finds where a generation ends: an end token, or a stop string in its text.
+
+    Decoding every row at every step would cost more than a small model's forward pass, so a row is decoded
+    only when its newest token holds the last character of a stop string.
+    """
+
+    def __init__(self, reader: HfReader, strings: Sequence[str]) -> None:
+        self.reader = reader
+        self.strings = list(strings)
+        self.end_tokens = _end_tokens(reader)
+        self._suspect_V = self._suspects_of_vocabulary()
+
+    def suspects(self, tokens_R: torch.Tensor) -> list[bool]:
+        """For every row whether its newest token may end it."""
+        found: list[bool] = self._suspect_V[tokens_R].tolist()
+        return found
+
+    def ends(self, row: _Row) -> bool:
+        """Whether the row ends with its newest token; notes where the stop string cuts the text."""
+        if row.ids[-1] in self.end_tokens:
+            return True
+        text = self.text_of(row.ids)
+        cuts = [at for at in (text.find(string) for string in self.strings) if at >= 0]
+        if cuts:
+            row.cut = min(cuts)
+        return bool(cuts)
+
+    def text_of(self, ids: list[int]) -> str:
+        text = self.reader.tokenizer.decode(ids, skip_special_tokens=True)
+        assert isinstance(text, str)
+        return text
+
+    def _suspects_of_vocabulary(self) -> torch.Tensor:
+        import torch
+
+        size = self.reader.model.get_output_embeddings().weight.shape[0]
+        suspect_V = torch.zeros(size, dtype=torch.bool)
+        for character in {string[-1] for string in self.strings}:
+            suspect_V |= _tokens_with(self.reader, character, size)
+        suspect_V[[token for token in self.end_tokens if token < size]] = True
+        return suspect_V.to(self.reader.device)
+
+
+def _tokens_with(reader: HfReader, character: str, size: int) -> torch.Tensor:
+    """Which tokens' text holds a character; a token of broken UTF-8 may hold a part of any."""
+    import torch
+
+    masks: dict[str, Any] = reader.stop_masks
+    if character not in masks:
+        if character.isspace() and character != "\n":
+            masks[character] = torch.ones(size, dtype=torch.bool)  # decoders strip and join at spaces
+        else:
+            texts = reader.vocabulary_texts()
+            found = [character in text or "\ufffd" in text for text in texts[:size]]
+            masks[character] = torch.tensor(found + [False] * (size - len(found)), dtype=torch.bool)
+    mask: torch.Tensor = masks[character]
+    return mask
+
+
+def _end_tokens(reader: HfReader) -> frozenset[int]:
+    ends: set[int] = set()
+    for owner in (reader.model.generation_config, reader.model.config, reader.tokenizer):
+        value = getattr(owner, "eos_token_id", None)
+        if isinstance(value, int):
+            ends.add(value)
+        elif isinstance(value, list | tuple):
+            ends.update(int(token) for token in value)
+    return frozenset(ends)

@@ -1,0 +1,290 @@
+"""HfReader: a causal language model that runs here, through transformers, in batches."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reread import flops
+from reread.errors import MissingExtra, ReaderError, UsageError
+from reread.protocols import Scored
+from reread.reading.prompts import neutralise
+from reread.types import Sample
+
+if TYPE_CHECKING:
+    import torch
+
+logger = logging.getLogger(__name__)
+
+CPU_BATCH_TOKENS = 16_384
+"""Prompt tokens in one forward pass on a CPU: past this the activations leave the cache and speed falls."""
+GPU_BATCH_TOKENS = 131_072
+UNSET_MAX_LENGTH = 1_000_000_000
+"""Tokenizers without a limit report a number above this."""
+
+
+class HfReader:
+    """A transformers checkpoint: a folder (a ladder's rung among them) or a hub name.
+
+    device: "cpu", "cuda", "cuda:1", "auto" (spread over all GPUs through accelerate); None takes a GPU
+    where there is one. dtype: None means bfloat16 on a GPU, float32 on a CPU. batch_tokens: prompt tokens
+    in one forward pass. max_length: tokens of prompt and continuation; None asks the model. chat: wrap
+    prompts of `generate` in the tokenizer's chat template; None means where it has one. top_p: nucleus of
+    sampled generations. Raises ReaderError where the checkpoint cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        device: str | None = None,
+        dtype: str | None = None,
+        batch_tokens: int | None = None,
+        max_length: int | None = None,
+        chat: bool | None = None,
+        system: str | None = None,
+        top_p: float = 1.0,
+        add_special_tokens: bool = True,
+        progress: Callable[[int, int | None], None] | None = None,
+    ) -> None:
+        self.spec = f"hf:{path}"
+        self.can = frozenset({"generate", "loglikelihood"})
+        self.progress = progress
+        self.system = system
+        self.top_p = top_p
+        self.add_special_tokens = add_special_tokens
+        self.model, self.tokenizer = _load(path, device, dtype)
+        self.device: Any = self.model.device
+        config = self.model.config.get_text_config()
+        self.max_length: int = max_length or _max_length(config, self.tokenizer)
+        self.n_params: float | None = float(multiplying_weights(self.model))
+        self.n_layers: int = config.num_hidden_layers
+        heads: int = config.num_attention_heads
+        self.d_attention: int = heads * (getattr(config, "head_dim", None) or config.hidden_size // heads)
+        on_gpu = self.device.type == "cuda"
+        self.batch_tokens = batch_tokens or (GPU_BATCH_TOKENS if on_gpu else CPU_BATCH_TOKENS)
+        has_template = bool(getattr(self.tokenizer, "chat_template", None))
+        if chat and not has_template:
+            raise ReaderError(
+                f"{self.spec} has no chat template; set chat: false to give it prompts as they are"
+            )
+        self.chat: bool = has_template if chat is None else chat
+        self.control_tokens: tuple[str, ...] = tuple(sorted(set(self.tokenizer.all_special_tokens)))
+        self.stop_masks: dict[str, torch.Tensor] = {}
+        self._vocabulary_texts: list[str] | None = None
+
+    def forward_flops(self, n_tokens: float, context: float) -> float:
+        """FLOPs of a forward pass over `n_tokens` tokens that each attend to `context` tokens on average."""
+        return flops.forward_flops(
+            self.n_params or 0,
+            n_tokens,
+            n_layers=self.n_layers,
+            d_attention=self.d_attention,
+            context=context,
+        )
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text as the model would see it."""
+        return len(self.encode([text])[0])
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of texts, with the special tokens that the tokenizer adds by default."""
+        if not texts:
+            return []
+        encoded = self.tokenizer(
+            list(texts),
+            add_special_tokens=self.add_special_tokens,
+            return_attention_mask=False,
+            verbose=False,
+        )
+        ids: list[list[int]] = encoded["input_ids"]
+        return ids
+
+    def loglikelihood(self, requests: Sequence[tuple[str, Sequence[str]]]) -> list[Scored]:
+        """Log-probabilities (nats) of continuations, each prefix going through the model once.
+
+        Tokens are split as in lm-evaluation-harness: encode(prefix + continuation) from len(encode(prefix))
+        on, the prefix's trailing spaces moved to the continuation. Continuations of one token are read off
+        the prefix's last position; longer ones re-use its key-value cache.
+        """
+        from reread.reading.likelihood import score_requests
+
+        return score_requests(self, requests)
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        *,
+        n: int = 1,
+        temperature: float = 0.0,
+        max_tokens: int = 64,
+        seed: int = 0,
+        stop: Sequence[str] = (),
+    ) -> list[list[Sample]]:
+        """n samples a prompt, from one prefill; every sample draws from its own seed (`seed`, prompt,
+        number).
+
+        The first sample of a prompt carries the prompt's tokens, the others 0: they cost no second prefill.
+        With temperature 0 all n are the same text. The log-probability is the model's own (temperature 1).
+        """
+        from reread.reading.generation import generate_samples
+
+        if n < 1 or max_tokens < 1 or temperature < 0:
+            given = f"n {n}, max_tokens {max_tokens}, temperature {temperature}"
+            raise UsageError(f"n and max_tokens must be at least 1 and temperature at least 0, not {given}")
+        texts = [self._wrap(prompt) for prompt in prompts] if self.chat else list(prompts)
+        return generate_samples(self, texts, n, temperature, max_tokens, seed, stop)
+
+    def encode_prompts(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids for generation: a chat template writes its own special tokens, so none are added."""
+        if not self.chat:
+            return [ids or [self.prefix_token] for ids in self.encode(texts)]
+        encoded = self.tokenizer(
+            list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False
+        )
+        ids: list[list[int]] = encoded["input_ids"]
+        return ids
+
+    def vocabulary_texts(self) -> list[str]:
+        """The text of every token on its own, in the order of their ids (read once)."""
+        if self._vocabulary_texts is None:
+            ids = [[token] for token in range(len(self.tokenizer))]
+            self._vocabulary_texts = list(self.tokenizer.batch_decode(ids))
+        return self._vocabulary_texts
+
+    @property
+    def prefix_token(self) -> int:
+        """What stands before an empty prefix: the BOS token, else EOS (lm-evaluation-harness' convention)."""
+        token = self.tokenizer.bos_token_id
+        token = self.tokenizer.eos_token_id if token is None else token
+        if token is None:
+            raise ReaderError(
+                f"{self.spec} has neither BOS nor EOS token, so an empty prefix cannot be scored"
+            )
+        return int(token)
+
+    def check_length(self, n_tokens: int, n_new: int) -> None:
+        """Raise ReaderError where prompt and continuation do not fit the model."""
+        if n_tokens + n_new > self.max_length:
+            raise ReaderError(
+                f"a prompt of {n_tokens} tokens and {n_new} more do not fit {self.spec}, which takes "
+                f"{self.max_length}; retrieve fewer or shorter passages (budget_tokens)"
+            )
+
+    def batches(self, costs: Sequence[int], *, budget: int | None = None) -> Iterator[list[int]]:
+        """Indices in batches of like cost, the dearest first (so that running out of memory shows at once).
+
+        A batch's padded size stays within the token budget; a single item may exceed it.
+        """
+        budget = budget or self.batch_tokens
+        order = sorted(range(len(costs)), key=lambda i: (-costs[i], i))
+        done = 0
+        while done < len(order):
+            size = max(1, budget // max(1, costs[order[done]]))
+            yield order[done : done + size]
+            done += len(order[done : done + size])
+            if self.progress is not None:
+                self.progress(min(done, len(order)), len(order))
+
+    def pad_left(
+        self, rows: Sequence[Sequence[int]]
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
+        """ids, attention mask (None where nothing is padded: the faster path), positions; (rows, longest)."""
+        import numpy as np
+        import torch
+
+        longest = max(map(len, rows))
+        ids = np.zeros((len(rows), longest), dtype=np.int64)
+        lengths = np.array([len(row) for row in rows])
+        for i, row in enumerate(rows):
+            ids[i, longest - len(row) :] = row
+        positions = np.arange(longest)[None, :] - (longest - lengths)[:, None]
+        mask = None if (lengths == longest).all() else torch.from_numpy((positions >= 0).astype(np.int64))
+        return (
+            torch.from_numpy(ids).to(self.device),
+            mask if mask is None else mask.to(self.device),
+            torch.from_numpy(positions.clip(min=0)).to(self.device),
+        )
+
+    def _wrap(self, prompt: str) -> str:
+        messages = [{"role": "user", "content": neutralise(prompt, self.control_tokens)}]
+        if self.system:
+            messages.insert(0, {"role": "system", "content": self.system})
+        text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        assert isinstance(text, str)
+        return text
+
+
+def multiplying_weights(model: Any) -> int:
+    """Weights that multiply an activation: every matrix but the embedding look-ups, the output matrix also
+    where it is tied to them (flops.py). Of a mixture of experts, the share that is active for a token."""
+    import torch
+
+    config = model.config.get_text_config()
+    n_experts = getattr(config, "num_experts", None) or getattr(config, "num_local_experts", None) or 0
+    active = getattr(config, "num_experts_per_tok", None) or n_experts
+    total = 0
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Embedding):
+            continue
+        for weight in module.parameters(recurse=False):
+            if weight.dim() < 2:
+                continue
+            in_expert = n_experts and ".experts" in name
+            total += int(weight.numel() * active / n_experts) if in_expert else weight.numel()
+    return total
+
+
+def _load(path: str, device: str | None, dtype: str | None) -> tuple[Any, Any]:
+    try:
+        import torch
+        import transformers
+    except ImportError as error:
+        raise MissingExtra(error.name or "transformers", "models", f"the reader hf:{path}") from error
+    is_folder = Path(path).expanduser().is_dir()
+    where = str(Path(path).expanduser()) if is_folder else path
+    if is_folder and not (Path(where) / "config.json").is_file():
+        raise ReaderError(f"{path} is a folder without config.json, so it is no model checkpoint")
+    if not is_folder and (path.startswith((".", "/", "~")) or path.count("/") > 1):
+        raise ReaderError(
+            f"there is no folder {path}; give a checkpoint folder or a hub name like Qwen/Qwen3-0.6B"
+        )
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if dtype is None:
+        dtype = "float32" if device == "cpu" else "bfloat16"
+    settings: dict[str, Any] = {"dtype": getattr(torch, dtype, None)}
+    if not isinstance(settings["dtype"], torch.dtype):
+        raise UsageError(f"dtype {dtype!r} is not known; use float32, bfloat16 or float16")
+    if device == "auto":
+        settings["device_map"] = "auto"
+    from transformers.utils import logging as transformers_logging
+
+    shows_bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()  # bars are drawn by the command line alone
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(where, padding_side="left")
+        model = transformers.AutoModelForCausalLM.from_pretrained(where, **settings)
+    except (OSError, ValueError, KeyError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ReaderError(f"cannot load the reader hf:{path}: {reason}") from error
+    finally:
+        if shows_bars:
+            transformers_logging.enable_progress_bar()
+    model.eval()
+    if device != "auto":
+        model.to(device)
+    return model, tokenizer
+
+
+def _max_length(config: Any, tokenizer: Any) -> int:
+    limits = [
+        getattr(config, name, None) for name in ("max_position_embeddings", "n_positions", "max_seq_len")
+    ]
+    known = [int(limit) for limit in limits if limit]
+    if known:
+        return known[0]
+    length = int(tokenizer.model_max_length)
+    return length if length < UNSET_MAX_LENGTH else 2048
