@@ -19,6 +19,8 @@ from reread.types import Document, Question
 
 Rule = Literal["containment", "any"]
 RULES: tuple[Rule, ...] = ("containment", "any")
+KINDS = ("stem+answer", "stem", "short", "statement")
+"""Kinds of findings, the surest first."""
 DEFAULT_THRESHOLD = 0.8
 """Below it lie, in the MATH corpus, problems that share a diagram or a long definition with a MATH-500
 item."""
@@ -291,9 +293,9 @@ def _first_occurrence(tokens: Tokens, wanted: Sequence[tuple[int, int]], start: 
 
 
 def _without_overlaps(findings: list[Finding]) -> list[Finding]:
-    """By position; of one question's findings that overlap, the best scored and longest stays."""
+    """By position; of one question's findings that overlap, the best scored, surest and longest stays."""
     kept: dict[str, list[Finding]] = {}
-    for finding in sorted(findings, key=lambda f: (-f.score, f.start - f.end, f.start)):
+    for finding in sorted(findings, key=lambda f: (-f.score, KINDS.index(f.kind), f.start - f.end, f.start)):
         others = kept.setdefault(f"{finding.benchmark}\x1f{finding.question_id}", [])
         if all(finding.end <= other.start or finding.start >= other.end for other in others):
             others.append(finding)

@@ -1,0 +1,241 @@
+"""Cleaning: each action takes out what it says, the filter sees across edges, files survive a kill."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reread.corpus import chunk
+from reread.decontaminate import (
+    ContaminationFilter,
+    QuestionIndex,
+    Summary,
+    contamination_filter,
+    decontaminate,
+    decontaminate_corpus,
+)
+from reread.decontaminate import files as files_module
+from reread.errors import CorpusError, RereadError, RunFolderError, UsageError
+from reread.types import Document, Passage, Question
+
+ITEM = Question(
+    "mini/1",
+    "mini",
+    "maps",
+    "A cartographer draws a river of nine hundred miles at a scale of one to a million; how many inches does "
+    "it take?",
+    None, ("57",),
+)  # fmt: skip
+OTHER = Question("mini/2", "mini", "moons", "Which of the many moons of the seventh planet turns against the "
+                 "direction in which all the others turn about it?", None, ("none",))  # fmt: skip
+BEFORE, AFTER = "An opening paragraph about rivers.", "A closing paragraph about maps."
+DIRTY = Document("dirty", f"{BEFORE}\n\nExercise. {ITEM.text} Take care.\n\n{AFTER}", "a.jsonl", "Rivers")
+CLEAN = Document("clean", f"{BEFORE}\n\n{AFTER}", "a.jsonl")
+
+
+def cleaned(action: str, *documents: Document) -> list[Document | None]:
+    index = QuestionIndex([ITEM, OTHER])
+    return [item.left for item in decontaminate(documents, index, action=action)]  # type: ignore[arg-type]
+
+
+def test_audit_leaves_everything() -> None:
+    assert cleaned("audit", DIRTY, CLEAN) == [DIRTY, CLEAN]
+
+
+def test_drop_document_drops_that_document_alone() -> None:
+    assert cleaned("drop-document", DIRTY, CLEAN) == [None, CLEAN]
+
+
+def test_mask_cuts_the_question_alone() -> None:
+    (left,) = cleaned("mask", DIRTY)
+    assert left is not None
+    assert left.text == f"{BEFORE}\n\nExercise.\n\n? Take care.\n\n{AFTER}"
+    assert not QuestionIndex([ITEM]).find_in(left)
+
+
+def test_drop_passage_cuts_the_paragraph() -> None:
+    (left,) = cleaned("drop-passage", DIRTY)
+    assert left is not None
+    assert left.text == f"{BEFORE}\n\n{AFTER}"
+
+
+def test_masked_title_is_emptied() -> None:
+    (left,) = cleaned("mask", Document("t", BEFORE, "s", title=ITEM.text))
+    assert left is not None
+    assert (left.title, left.text) == ("", BEFORE)
+
+
+def test_document_that_was_nothing_but_the_question_is_dropped() -> None:
+    assert cleaned("mask", Document("q", ITEM.text.rstrip("?"), "s")) == [None]
+
+
+def test_unknown_action_is_refused() -> None:
+    with pytest.raises(UsageError, match="no decontamination action 'burn'"):
+        cleaned("burn", CLEAN)
+
+
+def test_summary_counts_questions_documents_and_subjects() -> None:
+    index = QuestionIndex([ITEM, OTHER])
+    summary = Summary.of(index)
+    list(decontaminate([DIRTY, CLEAN, DIRTY], index, action="audit", summary=summary))
+    values = summary.as_dict()
+    mini = values["benchmarks"]["mini"]
+    assert (values["n_documents"], values["n_contaminated_documents"]) == (3, 2)
+    assert (mini["n_contaminated"], mini["contaminated_frac"]) == (1, 0.5)
+    assert mini["by_subject"]["maps"] == {"n_questions": 1, "n_contaminated": 1}
+    assert mini["by_subject"]["moons"] == {"n_questions": 1, "n_contaminated": 0}
+
+
+# Passages of a datastore build
+
+
+def passages(document: Document, n_words: int) -> list[Passage]:
+    return list(chunk(document, n_words, 0))
+
+
+def test_filter_names_the_question() -> None:
+    keep = contamination_filter(QuestionIndex([ITEM]))
+    reasons = [keep(passage) for passage in passages(DIRTY, 1000)]
+    assert reasons == ["contaminated:mini/1"]
+    assert keep(passages(CLEAN, 1000)[0]) is None
+
+
+def test_question_cut_by_a_passage_edge_takes_both_passages() -> None:
+    drop = ContaminationFilter(QuestionIndex([ITEM]))
+    (document,) = drop.watch([replace(DIRTY, text=f"{BEFORE} {BEFORE} {DIRTY.text} {AFTER} {AFTER}")])
+    pieces = passages(document, 9)
+    dropped = [piece for piece in pieces if drop(piece)]
+    assert 2 < len(dropped) < len(pieces)
+    kept = " ".join(piece.text for piece in pieces if not drop(piece))
+    assert "miles" not in kept
+    assert "opening" in kept
+    assert "closing" in kept
+
+
+def test_question_in_the_title_condemns_every_passage() -> None:
+    drop = ContaminationFilter(QuestionIndex([ITEM]))
+    (document,) = drop.watch([Document("t", f"{BEFORE} {AFTER}", "s", title=ITEM.text)])
+    assert all(drop(piece) for piece in passages(document, 3))
+
+
+def test_documents_of_one_id_in_two_files_are_kept_apart() -> None:
+    drop = ContaminationFilter(QuestionIndex([ITEM]))
+    first, second = drop.watch([DIRTY, Document("dirty", CLEAN.text, "b.jsonl")])
+    assert drop(passages(first, 100)[0]) is not None
+    assert drop(passages(second, 100)[0]) is None
+
+
+# Files
+
+
+def write(path: Path, records: list[dict[str, Any]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "wt", encoding="utf-8") as file:
+        file.writelines(json.dumps(record) + "\n" for record in records)
+    return path
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    folder = tmp_path / "corpus"
+    write(
+        folder / "a.jsonl",
+        [{"id": "1", "text": DIRTY.text, "licence": "MIT"}, {"id": "2", "text": CLEAN.text}],
+    )
+    write(
+        folder / "b.jsonl.gz", [{"id": "3", "text": AFTER, "title": "Maps"}, {"id": "4", "no": "text here"}]
+    )
+    return folder
+
+
+def test_output_folder_holds_findings_summary_rejects_and_the_clean_corpus(
+    corpus: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    summary = decontaminate_corpus([str(corpus)], [ITEM, OTHER], out, action="mask")
+    (finding,) = read(out / "findings.jsonl")
+    assert {"question_id", "benchmark", "doc_id", "source", "kind", "score", "start", "end", "text"} <= set(
+        finding
+    )
+    assert (finding["doc_id"], finding["source"]) == ("1", "a.jsonl")
+    assert DIRTY.text[finding["start"] : finding["end"]] == finding["text"]
+    assert read(out / "rejects.jsonl") == [{"source": "b.jsonl.gz", "record": 2, "reason": "no_text"}]
+    first, second = read(out / "clean" / "a.jsonl.gz")
+    assert first["licence"] == "MIT"
+    assert "cartographer" not in first["text"]
+    assert second == {"id": "2", "text": CLEAN.text}
+    assert read(out / "clean" / "b.jsonl.gz") == [{"id": "3", "text": AFTER, "title": "Maps"}]
+    assert summary == json.loads((out / "summary.json").read_text())
+    assert summary["benchmarks"]["mini"]["by_rule"]["any"]["n_contaminated"] == 1
+
+
+def test_audit_writes_no_corpus(corpus: Path, tmp_path: Path) -> None:
+    decontaminate_corpus([str(corpus)], [ITEM], tmp_path / "out", action="audit")
+    assert not (tmp_path / "out" / "clean").exists()
+
+
+def test_killed_run_goes_on_after_its_last_finished_file(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    decontaminate_corpus([str(corpus)], [ITEM], whole)
+    seen: list[str] = []
+    real = files_module._one_file
+
+    def killed(file: Any, *rest: Any) -> None:
+        seen.append(file.name)
+        if file.name == "b.jsonl.gz" and seen.count("b.jsonl.gz") == 1:
+            raise KeyboardInterrupt
+        real(file, *rest)
+
+    monkeypatch.setattr(files_module, "_one_file", killed)
+    with pytest.raises(KeyboardInterrupt):
+        decontaminate_corpus([str(corpus)], [ITEM], out)
+    decontaminate_corpus([str(corpus)], [ITEM], out)
+    assert seen == ["a.jsonl", "b.jsonl.gz", "b.jsonl.gz"]
+    for name in ("findings.jsonl", "summary.json", "rejects.jsonl", "clean/a.jsonl.gz", "clean/b.jsonl.gz"):
+        assert (whole / name).read_bytes() == (out / name).read_bytes()
+
+
+def test_folder_of_other_settings_is_refused(corpus: Path, tmp_path: Path) -> None:
+    decontaminate_corpus([str(corpus)], [ITEM], tmp_path / "out")
+    with pytest.raises(RunFolderError, match="other rule"):
+        decontaminate_corpus([str(corpus)], [ITEM], tmp_path / "out", rule="any")
+    with pytest.raises(RunFolderError, match="other questions"):
+        decontaminate_corpus([str(corpus)], [OTHER], tmp_path / "out")
+
+
+def test_folder_of_something_else_is_refused(corpus: Path) -> None:
+    with pytest.raises(RunFolderError, match="not empty"):
+        decontaminate_corpus([str(corpus)], [ITEM], corpus)
+
+
+def test_corpus_without_a_readable_document_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "c" / "x.jsonl", [{"no": "text"}])
+    with pytest.raises(CorpusError):
+        decontaminate_corpus([str(tmp_path / "c")], [ITEM], tmp_path / "out")
+
+
+def test_no_questions_are_refused(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(RereadError, match="no questions"):
+        decontaminate_corpus([str(corpus)], [], tmp_path / "out")
+
+
+def test_files_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    write(tmp_path / "c" / "x.jsonl", [{"id": "1", "text": "first"}])
+    write(tmp_path / "c" / "x.jsonl.gz", [{"id": "2", "text": "second"}])
+    decontaminate_corpus([str(tmp_path / "c")], [ITEM], tmp_path / "out")
+    texts = [record["text"] for path in (tmp_path / "out" / "clean").iterdir() for record in read(path)]
+    assert sorted(texts) == ["first", "second"]
