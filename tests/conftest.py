@@ -31,5 +31,7 @@ def realdata() -> Path:
     """The folder of real data (REREAD_DATA, else ../shared/data beside the repository)."""
     folder = realdata_folder()
     if not folder.is_dir():
-        pytest.skip(f"no real data at {folder}; set REREAD_DATA to the folder that holds benchmarks/ and corpora/")
+        pytest.skip(
+            f"no real data at {folder}; set REREAD_DATA to the folder that holds benchmarks/ and corpora/"
+        )
     return folder

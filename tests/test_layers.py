@@ -12,7 +12,7 @@ import reread
 SOURCE = Path(reread.__file__).parent
 FLOW = (
     "types errors flops runs protocols recipe corpus decontaminate embed datastore retrieval reading scoring answering "
-    "benchmarks evaluation ladder analysis report world probe serve cli"
+    "benchmarks evaluation ladder analysis report world probe ask demo serve cli"
 ).split()
 HEAVY = ("torch", "faiss", "transformers", "sentence_transformers", "matplotlib", "scipy", "numba", "pyarrow")
 
@@ -29,7 +29,11 @@ def imports(path: Path) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} has a relative import; write the full name"
-            found |= {f"{node.module}.{alias.name}" for alias in node.names} if node.module == "reread" else {node.module or ""}
+            found |= (
+                {f"{node.module}.{alias.name}" for alias in node.names}
+                if node.module == "reread"
+                else {node.module or ""}
+            )
     return {name.split(".")[1] for name in found if name.startswith("reread.")}
 
 
@@ -59,8 +63,12 @@ def test_help_answers_at_once_and_imports_nothing_heavy() -> None:
 
 
 def test_every_package_can_be_imported_without_the_heavy_parts() -> None:
-    names = sorted({f"reread.{layer(path)}" for path in SOURCE.rglob("*.py")} - {"reread.__init__", "reread.__main__"})
+    names = sorted(
+        {f"reread.{layer(path)}" for path in SOURCE.rglob("*.py")} - {"reread.__init__", "reread.__main__"}
+    )
     code = f"import importlib, sys\nfor name in {names!r}: importlib.import_module(name)\n"
-    code += "print([name for name in ('torch', 'faiss', 'transformers', 'matplotlib') if name in sys.modules])"
+    code += (
+        "print([name for name in ('torch', 'faiss', 'transformers', 'matplotlib') if name in sys.modules])"
+    )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

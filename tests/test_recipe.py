@@ -31,8 +31,8 @@ def test_an_unknown_key_names_the_nearest_right_one(tmp_path: Path) -> None:
 
 
 def test_a_missing_key_and_a_wrong_value_are_named(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="'corpus' is missing"):
-        load_recipe(write(tmp_path, {key: value for key, value in MINIMAL.items() if key != "corpus"}))
+    with pytest.raises(RecipeError, match="'readers' is missing"):
+        load_recipe(write(tmp_path, {key: value for key, value in MINIMAL.items() if key != "readers"}))
     with pytest.raises(RecipeError, match=r"reading\.k.*given: 0"):
         load_recipe(write(tmp_path, {**MINIMAL, "reading": {"k": 0}}))
 
@@ -82,7 +82,9 @@ def test_a_corpus_is_files_or_a_world() -> None:
         parse_recipe({**MINIMAL, "corpus": {"paths": ["a"], "world": {}}})
 
 
-@pytest.mark.parametrize("path", sorted((Path(__file__).parent.parent / "recipes").glob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parent.parent / "recipes").glob("*.yaml")), ids=lambda p: p.stem
+)
 def test_every_ready_made_recipe_is_valid(path: Path) -> None:
     from reread.answering.arms import parse_arms
     from reread.benchmarks import get_spec

@@ -87,7 +87,8 @@ class Solver(Protocol):
 
 
 class Scorer(Protocol):
-    """Reads an answer out of text and compares it with the accepted ones."""
+    """Reads an answer out of text, compares it with the accepted ones, and says which answers are one vote."""
 
     def extract(self, text: str, question: Question) -> str | None: ...
     def score(self, answer: str | None, question: Question) -> float: ...
+    def same(self, a: str, b: str) -> bool: ...

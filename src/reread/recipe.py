@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -59,7 +60,9 @@ class CorpusRecipe(Strict):
         if bool(self.paths) == (self.world is not None):
             raise ValueError("give either paths (files, folders, globs) or world, one of the two")
         if self.overlap_words >= self.chunk_words:
-            raise ValueError(f"overlap_words ({self.overlap_words}) must be below chunk_words ({self.chunk_words})")
+            raise ValueError(
+                f"overlap_words ({self.overlap_words}) must be below chunk_words ({self.chunk_words})"
+            )
         return self
 
 
@@ -138,7 +141,8 @@ class Recipe(Strict):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     seed: int = 0
-    corpus: CorpusRecipe
+    corpus: CorpusRecipe | None = None
+    """What the datastore is built from; none where datastore.path names a finished one, or nothing is retrieved."""
     datastore: DatastoreRecipe = DatastoreRecipe()
     retrieval: RetrievalRecipe = RetrievalRecipe()
     readers: tuple[ReaderRecipe, ...]
@@ -161,10 +165,12 @@ class Recipe(Strict):
         return content_hash(self.model_dump(mode="json"))[:8]
 
 
-def load_recipe(path: Path) -> Recipe:
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe in a YAML file, paths resolved.
 
-    Raises RecipeError naming the key, its value and the nearest right key.
+    overrides: KEY=VALUE with a dotted key (`readers.0.spec`, `reading.k`) and a YAML value, put in before the recipe
+    is checked; paths in them are taken relative to the recipe too. Raises RecipeError naming the key, its value and
+    the nearest right key.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -177,8 +183,51 @@ def load_recipe(path: Path) -> Recipe:
     except yaml.YAMLError as error:
         raise RecipeError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(data, dict):
-        raise RecipeError(f"{path} holds {type(data).__name__}, not the keys of a recipe (name, corpus, readers, …)")
+        raise RecipeError(
+            f"{path} holds {type(data).__name__}, not the keys of a recipe (name, corpus, readers, …)"
+        )
+    for override in overrides:
+        _override(data, override)
     return resolve(parse_recipe(data, where=str(path)), path.parent)
+
+
+def _override(data: dict[str, Any], override: str) -> None:
+    dotted, equals, text = override.partition("=")
+    if not equals:
+        raise RecipeError(f"--set {override!r} lacks a value; write KEY=VALUE, such as reading.k=3")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(
+            f"--set {override!r}: the value is not valid YAML: {' '.join(str(error).split())}"
+        ) from None
+    *parents, last = dotted.strip().split(".")
+    place: Any = data
+    for key in parents:
+        place = _step(place, key, override)
+    if isinstance(place, list):
+        if not last.isdigit() or int(last) >= len(place):
+            raise RecipeError(
+                f"--set {override!r}: the recipe has no entry {last!r} there, only 0 to {len(place) - 1}"
+            )
+        place[int(last)] = value
+    else:
+        place[last] = value
+
+
+def _step(place: Any, key: str, override: str) -> Any:
+    """The dict or list under `key`; a missing dict is made."""
+    if isinstance(place, list):
+        if key.isdigit() and int(key) < len(place):
+            return place[int(key)]
+        raise RecipeError(
+            f"--set {override!r}: the recipe has no entry {key!r} there, only 0 to {len(place) - 1}"
+        )
+    if place.get(key) is None:
+        place[key] = {}
+    if not isinstance(place[key], dict | list):
+        raise RecipeError(f"--set {override!r}: {key!r} is {place[key]!r}, which has nothing inside")
+    return place[key]
 
 
 def parse_recipe(data: dict[str, Any], *, where: str = "the recipe") -> Recipe:
@@ -230,7 +279,9 @@ def expand(text: str) -> str:
     def value(match: re.Match[str]) -> str:
         found = os.environ.get(match[1]) or match[2]
         if found is None:
-            raise RecipeError(f"{text!r} needs the environment variable {match[1]}; set it or write the path out")
+            raise RecipeError(
+                f"{text!r} needs the environment variable {match[1]}; set it or write the path out"
+            )
         return found
 
     return _VARIABLE.sub(value, text)
@@ -241,7 +292,11 @@ def resolve(recipe: Recipe, folder: Path) -> Recipe:
 
     def path(text: str) -> str:
         text = expand(text)
-        return text if "://" in text or text.startswith("hf:") else str(Path(os.path.normpath(folder.resolve() / text)))
+        return (
+            text
+            if "://" in text or text.startswith("hf:")
+            else str(Path(os.path.normpath(folder.resolve() / text)))
+        )
 
     def benchmark(text: str) -> str:
         name, colon, local = text.partition(":")
@@ -257,7 +312,8 @@ def resolve(recipe: Recipe, folder: Path) -> Recipe:
 
     return recipe.model_copy(
         update={
-            "corpus": recipe.corpus.model_copy(update={"paths": tuple(path(text) for text in recipe.corpus.paths)}),
+            "corpus": recipe.corpus
+            and recipe.corpus.model_copy(update={"paths": tuple(path(text) for text in recipe.corpus.paths)}),
             "datastore": recipe.datastore.model_copy(
                 update={
                     "path": recipe.datastore.path and path(recipe.datastore.path),
@@ -267,6 +323,37 @@ def resolve(recipe: Recipe, folder: Path) -> Recipe:
             "retrieval": recipe.retrieval.model_copy(update={"rerank": optional(recipe.retrieval.rerank)}),
             "readers": tuple(r.model_copy(update={"spec": reader(r.spec)}) for r in recipe.readers),
             "grader": optional(recipe.grader),
-            "benchmarks": tuple(b.model_copy(update={"benchmark": benchmark(b.benchmark)}) for b in recipe.benchmarks),
+            "benchmarks": tuple(
+                b.model_copy(update={"benchmark": benchmark(b.benchmark)}) for b in recipe.benchmarks
+            ),
         }
     )
+
+
+def eval_recipe(
+    benchmarks: Sequence[str],
+    *,
+    reader: str,
+    store: Path | None,
+    arms: str,
+    retrieval: dict[str, Any],
+    embedder: str | None,
+    reading: dict[str, Any],
+    benchmark: dict[str, Any],
+    grader: str | None,
+    seed: int,
+) -> Recipe:
+    """The recipe of `reread eval`: one reader, a finished store or none, paths relative to the current folder."""
+    data = {
+        "name": "eval",
+        "seed": seed,
+        "datastore": {"path": str(store) if store else None, "embedder": embedder},
+        "retrieval": retrieval,
+        "readers": [{"spec": reader}],
+        "grader": grader,
+        "benchmarks": [{"benchmark": name, **benchmark} for name in benchmarks],
+        "arms": [arm.strip() for arm in arms.split(",") if arm.strip()],
+        "reading": reading,
+        "curve": {"ceiling": "free"},
+    }
+    return resolve(parse_recipe(data, where="reread eval"), Path.cwd())

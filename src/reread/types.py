@@ -94,5 +94,7 @@ class Answer:
     answer: str | None
     confidence: float | None
     """Share of the votes that the answer holds, in [0, 1]; None where there is no answer."""
-    flops: float
-    """Inference FLOPs spent on this question by this arm, every stage included."""
+    flops: Mapping[str, float]
+    """Inference FLOPs spent on this question by this arm, by stage: search, rerank, prompt, samples."""
+    bits_per_byte: float | None = None
+    """Bits a byte that the accepted option's text cost the reader in the first view: a smooth measure beside the vote."""

@@ -4,7 +4,9 @@ from reread.answering.arms import BASES, parse_arm, parse_arms
 from reread.errors import UsageError
 
 
-@pytest.mark.parametrize("name", [*BASES, "rerank+sc", "rerank+sc+vr", "retrieval+options+k10", "retrieval+mmr", "docs+k3"])
+@pytest.mark.parametrize(
+    "name", [*BASES, "rerank+sc", "rerank+sc+vr", "retrieval+options+k10", "retrieval+mmr", "docs+k3"]
+)
 def test_every_named_arm_is_understood_and_keeps_its_name(name: str) -> None:
     assert parse_arm(name).name == name
 
@@ -36,4 +38,8 @@ def test_what_is_not_an_arm_is_refused_with_a_hint(name: str, hint: str) -> None
 
 
 def test_arms_are_listed_once_in_order() -> None:
-    assert [arm.name for arm in parse_arms("baseline, sc,baseline,retrieval")] == ["baseline", "sc", "retrieval"]
+    assert [arm.name for arm in parse_arms("baseline, sc,baseline,retrieval")] == [
+        "baseline",
+        "sc",
+        "retrieval",
+    ]

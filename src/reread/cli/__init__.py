@@ -31,7 +31,9 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _root(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Show the version."
+    ),
 ) -> None:
     pass
 
@@ -43,9 +45,9 @@ for panel, commands in {
     "Analysis": (multiplier.multiplier, report.report),
 }.items():
     for command in commands:
-        app.command(command.__name__.rstrip("_"), rich_help_panel=panel, no_args_is_help=command is not probe.demo)(
-            command
-        )
+        app.command(
+            command.__name__.rstrip("_"), rich_help_panel=panel, no_args_is_help=command is not probe.demo
+        )(command)
 
 
 def main() -> None:
@@ -74,7 +76,8 @@ def run(arguments: list[str]) -> int:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             where = f" writing {error.filename}" if error.filename else ""
             return _complain(
-                f"the disk is full{where}; free some space and run the same command again: finished work is kept", 1
+                f"the disk is full{where}; free some space and run the same command again: finished work is kept",
+                1,
             )
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             return _complain(f"no permission for {error.filename}; choose another folder", 2)

@@ -12,6 +12,9 @@ import numpy.typing as npt
 
 from reread.evaluation.statistics import compare, holm, wilson
 
+STAGES = ("search", "rerank", "prompt", "samples")
+"""What a question costs, in the order in which it is spent."""
+
 MAX_SUBJECTS = 100
 """A benchmark with more subjects than this gets no per-subject table."""
 
@@ -51,11 +54,19 @@ def arm_score(cell: Cell) -> dict[str, Any]:
         "high": interval.high if interval else None,
         "unparsed": sum(row["answer"] is None for row in rows),
         "flops_per_question": math.fsum(sum(row["flops"].values()) for row in rows) / n if n else None,
-        "tokens_per_question": sum(row["n_prompt_tokens"] + row["n_tokens"] for row in rows) / n if n else None,
+        "flops_by_stage": {
+            stage: math.fsum(row["flops"].get(stage, 0.0) for row in rows) / n for stage in STAGES if n
+        },
+        "tokens_per_question": sum(row["n_prompt_tokens"] + row["n_tokens"] for row in rows) / n
+        if n
+        else None,
     }
     with_f1 = [row["f1"] for row in rows if row.get("f1") is not None]
     if with_f1:
         score["f1"] = math.fsum(with_f1) / len(with_f1)
+    bits = [row["bits_per_byte"] for row in rows if row.get("bits_per_byte") is not None]
+    if bits:
+        score["gold_bits_per_byte"] = math.fsum(bits) / len(bits)
     grades = [row["grade"] for row in rows if row.get("grade") is not None]
     if grades:
         score["grades"] = {grade: grades.count(grade) for grade in sorted(set(grades))}
@@ -63,12 +74,15 @@ def arm_score(cell: Cell) -> dict[str, Any]:
 
 
 def comparisons(arms: Mapping[str, Cell], seed: int = 0) -> list[dict[str, Any]]:
-    """Every arm against `baseline`, and `oracle` against `random`, over the questions both answered.
+    """Every arm against `baseline` (against `random` where there is none), and `oracle` against `random`.
+
+    Always over the questions that both answered.
 
     p is McNemar's mid-p; p_holm is corrected for the number of comparisons in this list.
     """
-    pairs = [("baseline", arm) for arm in arms if arm != "baseline" and "baseline" in arms]
-    if "random" in arms and "oracle" in arms:
+    reference = next((arm for arm in ("baseline", "random") if arm in arms), None)
+    pairs = [(reference, arm) for arm in arms if reference and arm != reference]
+    if reference == "baseline" and "random" in arms and "oracle" in arms:
         pairs.append(("random", "oracle"))
     compared = []
     for a, b in pairs:
@@ -96,7 +110,9 @@ def comparisons(arms: Mapping[str, Cell], seed: int = 0) -> list[dict[str, Any]]
 
 def subject_scores(arms: Mapping[str, Cell], subject_of: Mapping[str, str]) -> dict[str, Any]:
     """Accuracy by subject and arm; empty where the benchmark has one subject, or too many to read."""
-    subjects = sorted({subject_of.get(question_id, "") for cell in arms.values() for question_id in cell.rows})
+    subjects = sorted(
+        {subject_of.get(question_id, "") for cell in arms.values() for question_id in cell.rows}
+    )
     if not 2 <= len(subjects) <= MAX_SUBJECTS:
         return {}
     table: dict[str, Any] = {}

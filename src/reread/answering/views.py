@@ -1,0 +1,95 @@
+"""Views: the ways in which one arm looks at one question.
+
+A view is one prompt. An arm that does not vote has one view. An arm that votes has up to n: a reader that generates
+draws samples from its views; a reader scored by log-likelihood is deterministic, so its views must differ, and they
+do in what may not matter to the answer: the order of the lettered options, the wording of a cloze question, the part
+of the passages that a bag holds. Everything random comes from a seed made of the question's own content.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reread.answering.arms import Arm
+from reread.answering.settings import Settings
+from reread.runs import content_seed
+from reread.types import Hit, Question
+
+SAMPLED_FORMS = ("short", "chat")
+"""Prompt forms in which the reader writes its answer; in the others the options' likelihoods are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One way to put a question."""
+
+    hits: tuple[Hit, ...]
+    wording: str | None = None
+    """Another wording of the question; None is its own text."""
+    option_order: tuple[int, ...] | None = None
+    """Published positions in the order shown; None is the published order."""
+    n_draws: int = 1
+    """Samples drawn from this view; always 1 where log-likelihoods are read."""
+    seed: int = 0
+
+
+def views_of(question: Question, hits: Sequence[Hit], arm: Arm, settings: Settings) -> list[View]:
+    """The arm's views of a question. A cloze question without other wordings has one: nothing in it can vary.
+
+    `docs` looks at each hit alone.
+    """
+    if arm.docs:
+        return [view for hit in hits for view in _varied(question, (hit,), settings, vary=True, bag=False)]
+    return _varied(question, tuple(hits), settings, vary=arm.vote, bag=arm.bag)
+
+
+def _varied(
+    question: Question, hits: tuple[Hit, ...], settings: Settings, *, vary: bool, bag: bool
+) -> list[View]:
+    sampled = settings.form in SAMPLED_FORMS
+    wordings = _wordings(question) if vary and settings.form == "cloze" else [None]
+    if bag or (vary and settings.form == "letters"):
+        n_views = settings.n_samples
+    else:
+        n_views = min(settings.n_samples, len(wordings))
+    views = []
+    for number in range(n_views):
+        seed = content_seed(settings.seed, question.id, question.text, number)
+        draw = random.Random(seed)
+        views.append(
+            View(
+                hits=_bag(hits, settings.bag_frac, draw) if bag else hits,
+                wording=wordings[number % len(wordings)],
+                option_order=_permutation(question, draw, number)
+                if vary and settings.form == "letters"
+                else None,
+                n_draws=settings.n_samples if vary and sampled and not bag else 1,
+                seed=seed,
+            )
+        )
+    return views
+
+
+def _wordings(question: Question) -> list[str | None]:
+    """The question's own text first, then its other wordings."""
+    return [None, *question.meta.get("wordings", ())]
+
+
+def _permutation(question: Question, draw: random.Random, number: int) -> tuple[int, ...] | None:
+    """The published order first, then seeded permutations."""
+    if question.choices is None or number == 0:
+        return None
+    order = list(range(len(question.choices)))
+    draw.shuffle(order)
+    return tuple(order)
+
+
+def _bag(hits: tuple[Hit, ...], bag_frac: float, draw: random.Random) -> tuple[Hit, ...]:
+    """A random part of the hits, at least one, in their own order (bagging: Breiman 1996)."""
+    size = max(1, math.ceil(len(hits) * bag_frac))
+    if size >= len(hits):
+        return hits
+    return tuple(hits[index] for index in sorted(draw.sample(range(len(hits)), size)))

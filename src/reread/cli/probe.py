@@ -1,0 +1,81 @@
+"""`reread demo` and `reread probe`: the whole experiment, on the built-in world or on yours."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from reread.cli.options import AsJson
+from reread.cli.progress import stages
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="The run folder.")] = Path("runs/demo"),
+    train: Annotated[
+        bool, typer.Option("--train", help="Train the ladder afresh instead of using the stored rungs.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """The paper's experiment on the built-in world: on a CPU, with no downloads.
+
+    Stop it at any time; the same command goes on from there.
+
+    Example: `reread demo --out runs/demo`
+    """
+    from reread.demo import run_demo
+
+    with stages() as stage:
+        scores = run_demo(out, train=train, stages=stage)
+    show_scores(out, scores, as_json)
+    if not as_json:
+        from rich.console import Console
+
+        from reread.demo import lessons
+
+        Console().print(lessons(out))
+
+
+def probe(
+    recipe: Annotated[Path, typer.Argument(help="A recipe in YAML; recipes/ holds ready-made ones.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="The run folder.", show_default="runs/NAME-HASH of the recipe"),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Replace a key of the recipe, such as reading.k=3 (repeat)."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a recipe: datastore, arms on every reader, curve, multiplier, report.
+
+    Stop it at any time; the same command goes on from there.
+
+    Example: `reread probe recipes/textbooks-mmlu.yaml --set benchmarks.0.limit=500`
+    """
+    from reread.probe import run_probe
+    from reread.recipe import load_recipe
+
+    wanted = load_recipe(recipe, overrides or ())
+    folder = out or Path("runs") / wanted.folder_name()
+    with stages() as stage:
+        scores = run_probe(wanted, folder, stages=stage)
+    show_scores(folder, scores, as_json)
+
+
+def show_scores(out: Path, scores: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(scores))
+        return
+    from rich.console import Console
+
+    from reread.report import load_run, score_table
+
+    console = Console()
+    console.print(score_table(load_run(out)))
+    console.print(f"Report: {out / 'report.html'}", highlight=False)

@@ -1,0 +1,158 @@
+"""Ask a benchmark's questions of one reader under several arms; every answer goes to the run folder at once."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from reread.answering.answer import Stack, answer
+from reread.answering.arms import Arm
+from reread.runs import JsonLines, RunFolder
+from reread.types import Answer, Hit, Question
+
+logger = logging.getLogger(__name__)
+
+QUESTIONS_AT_ONCE = 64
+"""Questions between two writes: small enough that a kill loses seconds, large enough to fill a batch."""
+
+MAX_TEXT_CHARS = 20_000
+"""A sample's text is kept up to this length; a reader may write without end."""
+
+Progress = Callable[[int, int | None], None]
+
+
+def evaluate(
+    run: RunFolder,
+    rung: str,
+    questions: Sequence[Question],
+    arms: Sequence[Arm],
+    stack: Stack,
+    *,
+    grade: Callable[[Question, str], tuple[float, str]] | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Answer what is not answered yet, arm by arm, and append it to the run's answers; returns how many.
+
+    grade: for benchmarks graded by a model, (question, answer) → (score, grade); else the stack's scorer compares.
+    """
+    benchmark = questions[0].benchmark if questions else ""
+    answered = {
+        (row["arm"], row["question_id"])
+        for row in run.answers.read()
+        if row["benchmark"] == benchmark and row["rung"] == rung
+    }
+    asked = [(arm, [q for q in questions if stack.finder.can_show(q, arm)]) for arm in arms]
+    total = sum(len(own) for _, own in asked)
+    n_done = n_new = 0
+    with run.answers as answers, run.passages as passages:
+        seen = {row["passage_id"] for row in run.passages.read()}
+        for arm, own in asked:
+            pending = [question for question in own if (arm.name, question.id) not in answered]
+            n_done += len(own) - len(pending)
+            for batch in _batches(pending):
+                for question, given in zip(batch, answer(batch, arm, stack, questions), strict=True):
+                    _keep_passages(passages, given.hits, seen)
+                    answers.append(answer_row(question, given, rung, stack, grade))
+                n_done += len(batch)
+                n_new += len(batch)
+                if progress is not None:
+                    progress(n_done, total)
+    if progress is not None:
+        progress(total, total)
+    return n_new
+
+
+def answer_row(
+    question: Question,
+    given: Answer,
+    rung: str,
+    stack: Stack,
+    grade: Callable[[Question, str], tuple[float, str]] | None = None,
+) -> dict[str, Any]:
+    """One line of answers.jsonl."""
+    name: str | None = None
+    if grade is not None and given.answer is not None:
+        score, name = grade(question, given.answer)
+    else:
+        score = stack.scorer.score(given.answer, question)
+    f1 = getattr(stack.scorer, "f1", None)
+    row: dict[str, Any] = {
+        "benchmark": question.benchmark,
+        "rung": rung,
+        "arm": given.arm,
+        "question_id": question.id,
+        "answer": given.answer,
+        "score": score,
+        "confidence": given.confidence,
+        "votes": dict(given.votes),
+        "samples": [
+            {
+                "text": sample.text[:MAX_TEXT_CHARS],
+                "vote": sample.vote,
+                "n_prompt_tokens": sample.n_prompt_tokens,
+                "n_tokens": sample.n_tokens,
+                "logprob": _finite(sample.logprob),
+            }
+            for sample in given.samples
+        ],
+        "hits": [
+            {
+                "rank": hit.rank,
+                "score": hit.score,
+                "passage_id": hit.passage.id,
+                "doc_id": hit.passage.doc_id,
+                "stages": dict(hit.stages),
+            }
+            for hit in given.hits
+        ],
+        "n_prompt_tokens": sum(sample.n_prompt_tokens for sample in given.samples),
+        "n_tokens": sum(sample.n_tokens for sample in given.samples),
+        "flops": dict(given.flops),
+    }
+    if f1 is not None:
+        row["f1"] = f1(given.answer, question)
+    if name is not None:
+        row["grade"] = name
+    if given.bits_per_byte is not None:
+        row["bits_per_byte"] = given.bits_per_byte
+    return row
+
+
+def question_row(question: Question) -> dict[str, Any]:
+    """One line of questions.jsonl: what a report shows of a question."""
+    return {
+        "benchmark": question.benchmark,
+        "question_id": question.id,
+        "subject": question.subject,
+        "text": question.text,
+        "choices": list(question.choices) if question.choices else None,
+        "answers": list(question.answers),
+    }
+
+
+def _keep_passages(passages: JsonLines, hits: Sequence[Hit], seen: set[str]) -> None:
+    for hit in hits:
+        passage = hit.passage
+        if passage.id not in seen:
+            seen.add(passage.id)
+            passages.append(
+                {
+                    "passage_id": passage.id,
+                    "doc_id": passage.doc_id,
+                    "source": passage.source,
+                    "title": passage.title,
+                    "text": passage.text,
+                }
+            )
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON has no infinities."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _batches(questions: Sequence[Question]) -> Iterator[Sequence[Question]]:
+    for start in range(0, len(questions), QUESTIONS_AT_ONCE):
+        yield questions[start : start + QUESTIONS_AT_ONCE]
