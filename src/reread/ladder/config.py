@@ -40,8 +40,8 @@ class RungConfig:
     decay_frac: float = 0.4
     """Share of the tokens at the end over which the learning rates fall linearly to zero."""
     precision: str = "bfloat16"
-    """"bfloat16": matrix products in bfloat16, everything else in float32 (1.6 times as fast on a processor with
-    AVX-512 BF16); or "float32"."""
+    """"bfloat16": matrix products in bfloat16, everything else in float32 (1.6 times as fast on a processor
+    with AVX-512 BF16); or "float32"."""
     seed: int = 0
 
     def __post_init__(self) -> None:

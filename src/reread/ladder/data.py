@@ -59,9 +59,14 @@ def token_ids(documents: Iterable[Document], tokenizer: Tokenizer, end: int) -> 
     for document in documents:
         waiting.append(document_text(document))
         if len(waiting) == TOKENIZE_AT_ONCE:
-            yield from ([end, *encoding.ids] for encoding in tokenizer.encode_batch_fast(waiting, add_special_tokens=False))
+            yield from (
+                [end, *encoding.ids]
+                for encoding in tokenizer.encode_batch_fast(waiting, add_special_tokens=False)
+            )
             waiting = []
-    yield from ([end, *encoding.ids] for encoding in tokenizer.encode_batch_fast(waiting, add_special_tokens=False))
+    yield from (
+        [end, *encoding.ids] for encoding in tokenizer.encode_batch_fast(waiting, add_special_tokens=False)
+    )
 
 
 def pack(documents: Iterable[list[int]], row_length: int) -> Iterator[list[int]]:

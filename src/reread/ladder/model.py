@@ -69,7 +69,8 @@ def hidden_states(
 ) -> Tensor:
     """The last layer's normalised states, (B, T, width); causal: position t sees positions ≤ t.
 
-    low_precision: matrix products and attention in bfloat16; weights, norms and the residual stream stay float32.
+    low_precision: matrix products and attention in bfloat16; weights, norms and the residual stream stay
+    float32.
     """
     import torch
     from torch.nn import functional

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from reread.errors import CorpusError, MissingExtra
+from reread.errors import CorpusError, MissingExtra, UsageError
+from reread.ladder.data import document_text
+from reread.types import Document
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -49,6 +51,20 @@ def train_words(texts: Iterable[str], vocabulary: int = 4096) -> Tokenizer:
     return tokenizer
 
 
+def make_tokenizer(documents: Callable[[], Iterable[Document]], kind: str, vocabulary: int) -> Tokenizer:
+    """Train a tokenizer of a kind ("bpe" or "words") on a corpus."""
+    train = {"bpe": train_bpe, "words": train_words}.get(kind)
+    if train is None:
+        raise UsageError(f"there is no tokenizer kind {kind!r}; take bpe or words")
+    return train((document_text(document) for document in documents()), vocabulary)
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """A tokenizer from the file that its `save` wrote."""
+    loaded: Tokenizer = _tokenizers().Tokenizer.from_file(str(path))
+    return loaded
+
+
 def save_tokenizer(tokenizer: Tokenizer, folder: Path, context: int) -> None:
     """Save as a transformers fast tokenizer, which AutoTokenizer loads.
 
@@ -83,7 +99,7 @@ def _sample(texts: Iterable[str]) -> Iterator[str]:
         raise CorpusError("the corpus holds no documents, so there is nothing to train a tokenizer on")
 
 
-def _tokenizers():  # type: ignore[no-untyped-def]  # a module, imported late
+def _tokenizers() -> Any:
     try:
         import tokenizers
         import tokenizers.decoders

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from reread.errors import MissingExtra, RunFolderError, UsageError
 from reread.ladder.config import RungConfig
-from reread.ladder.data import batches, document_text
-from reread.ladder.tokenizer import END, save_tokenizer, train_bpe, train_words
+from reread.ladder.data import batches
+from reread.ladder.tokenizer import END, make_tokenizer, save_tokenizer
 from reread.runs import content_hash, write_json_atomically
 from reread.types import Document
 
@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 CHECKPOINT = ".checkpoint"
 CHECKPOINT_EVERY_S = 60.0
 RUNG_FILE = "rung.json"
+TOKENIZER_FILE = "tokenizer.json"
 LOSS_MEMORY = 0.99
 """Weight of the past in the running loss that rung.json reports."""
 
@@ -70,7 +71,7 @@ def pretrain(
     if n_threads is not None:
         torch.set_num_threads(n_threads)
     if tokenizer is None or isinstance(tokenizer, str):
-        tokenizer = _make_tokenizer(documents, tokenizer or "bpe", vocabulary)
+        tokenizer = make_tokenizer(documents, tokenizer or "bpe", vocabulary)
     end = tokenizer.token_to_id(END)
     if end is None:
         raise UsageError(f"the tokenizer has no {END} token; train it with reread.ladder.tokenizer")
@@ -96,7 +97,7 @@ def pretrain(
         inputs, targets = next(stream)
         n_here = int((targets >= 0).sum())
         total = loss_sum(weights, torch.from_numpy(inputs), torch.from_numpy(targets), rung, rotation)
-        (total / n_here).backward()  # type: ignore[no-untyped-call]
+        (total / n_here).backward()
         scale = learning_rate_scale(n_tokens / rung.n_tokens, rung)
         optimiser.step(rung.matrix_lr * scale, rung.other_lr * scale)
         n_steps, n_tokens = n_steps + 1, n_tokens + n_here
@@ -126,12 +127,17 @@ def pretrain(
         "recipe": rung.as_dict(),
         "versions": {"torch": torch.__version__},
     }
-    save_rung(out, weights, tokenizer, rung, record)
+    save_rung(out, weights, tokenizer, end, rung, record)
     return record
 
 
 def save_rung(
-    out: Path, weights: dict[str, Any], tokenizer: Tokenizer, rung: RungConfig, record: dict[str, Any]
+    out: Path,
+    weights: dict[str, Any],
+    tokenizer: Tokenizer,
+    end: int,
+    rung: RungConfig,
+    record: dict[str, Any],
 ) -> None:
     """Write the transformers checkpoint; rung.json comes last and marks the rung as finished."""
     from safetensors.torch import save_file
@@ -139,7 +145,7 @@ def save_rung(
     from reread.ladder.model import transformers_config
 
     out.mkdir(parents=True, exist_ok=True)
-    config = transformers_config(rung, tokenizer.get_vocab_size(), tokenizer.token_to_id(END))
+    config = transformers_config(rung, tokenizer.get_vocab_size(), end)
     temporary = out / ".model.part"
     save_file(
         {name: w.detach().contiguous() for name, w in weights.items()},
@@ -151,13 +157,6 @@ def save_rung(
     write_json_atomically(out / "config.json", config)
     write_json_atomically(out / RUNG_FILE, record)
     shutil.rmtree(out / CHECKPOINT, ignore_errors=True)
-
-
-def _make_tokenizer(documents: Documents, kind: str, vocabulary: int) -> Tokenizer:
-    train = {"bpe": train_bpe, "words": train_words}.get(kind)
-    if train is None:
-        raise UsageError(f"there is no tokenizer kind {kind!r}; take bpe or words")
-    return train((document_text(document) for document in documents()), vocabulary)
 
 
 def _finished(out: Path, rung: RungConfig, corpus_checksum: str | None) -> dict[str, Any] | None:

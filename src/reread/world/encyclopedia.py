@@ -16,7 +16,8 @@ from reread.world.schema import FILLERS, PRONOUNS, SCHEMA
 
 SOURCE = "world.jsonl"
 ZIPF_SHIFT = 10.0
-"""Zipf-Mandelbrot shift: keeps the first few things from filling the encyclopedia; the tail keeps exponent 1."""
+"""Zipf-Mandelbrot shift: keeps the first few things from filling the encyclopedia; the tail keeps exponent
+1."""
 PASSAGES_ON_A_PAGE = (0, 0, 0, 0, 1, 1, 2, 3, 3, 3)
 ONCE_ONLY_ON_A_PAGE = 2
 """Passages of a page, at most, on things that no other document speaks of: there, only reading helps."""
@@ -36,16 +37,19 @@ class World:
     """An encyclopedia with exercises, deterministic from its arguments and streamed at any size.
 
     n_articles: encyclopedia articles; `pages_per_article` exercise pages are strewn among them. Articles are
-    about things drawn by Zipf's law, so the popular ones have many articles, each stating some of their facts in
-    words of its own, and a large share of the things has one article or none.
+    about things drawn by Zipf's law, so the popular ones have many articles, each stating some of their facts
+    in words of its own, and a large share of the things has one article or none.
     """
+
+    DEMO_ARTICLES = 20_000
+    DEMO_QUESTIONS = 500
 
     def __init__(
         self,
         seed: int = 0,
-        n_articles: int = 20_000,
+        n_articles: int = DEMO_ARTICLES,
         *,
-        n_questions: int = 500,
+        n_questions: int = DEMO_QUESTIONS,
         pages_per_article: float = 0.5,
         n_things: int | None = None,
         n_notable: int = 120,
@@ -105,9 +109,9 @@ class World:
     def page(self, number: int) -> str:
         """The number-th exercise page: passages, a blank line, then questions with their answers, one a line.
 
-        Two pages in five are short revision pages with questions alone. On the others most questions are on the
-        passages; some, and on a sixth of them all, are on other articles of the encyclopedia, so the passages do
-        not always help. No page asks what a benchmark asks, but for the leaked share.
+        Two pages in five are short revision pages with questions alone. On the others most questions are on
+        the passages; some, and on a sixth of them all, are on other articles of the encyclopedia, so the
+        passages do not always help. No page asks what a benchmark asks, but for the leaked share.
         """
         rng = random.Random(content_seed(self.seed, "page", number))
         n_passages = rng.choice(PASSAGES_ON_A_PAGE)
@@ -143,7 +147,8 @@ class World:
     # The corpus and its questions -----------------------------------------------------------------------------
 
     def documents(self) -> Iterator[Document]:
-        """The corpus in order: articles (title, text) with the exercise pages (no title) spread evenly among them."""
+        """The corpus in order: articles (title, text) with the exercise pages (no title) spread evenly among
+        them."""
         page = 0
         for number in range(self.n_articles):
             title, text = self.article(number)
@@ -158,6 +163,21 @@ class World:
                     meta={"type": "exercises"},
                 )
                 page += 1
+
+    def clean_documents(self) -> Iterator[Document]:
+        """The corpus without the documents that print a benchmark question with its answer: what is trained
+        on."""
+        questions = [*self.questions("world"), *self.questions("world-short")]
+        leaked = {f"{question.text} {self._right_answer(question)}." for question in questions}
+        for document in self.documents():
+            if leaked.isdisjoint(document.text.split("\n")):
+                yield document
+
+    @staticmethod
+    def _right_answer(question: Question) -> str:
+        if question.choices is None:
+            return question.answers[0]
+        return question.choices["ABCD".index(question.answers[0])]
 
     @cached_property
     def question_set(self) -> QuestionSet:

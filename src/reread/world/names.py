@@ -1,8 +1,8 @@
 """Names from syllables: nothing is copied from anywhere, and a name never means anything.
 
-Each kind of thing has two pools of stems. Notable things bear one word of their own ("Varlon"); the others bear a
-given word and a stem that they share with others of their kind ("Mira Soldan"). So a modest vocabulary names any
-number of things, and a retriever meets namesakes, as it does in a real encyclopedia.
+Each kind of thing has two pools of stems. Notable things bear one word of their own ("Varlon"); the others
+bear a given word and a stem that they share with others of their kind ("Mira Soldan"). So a modest vocabulary
+names any number of things, and a retriever meets namesakes, as it does in a real encyclopedia.
 """
 
 from __future__ import annotations

@@ -61,7 +61,8 @@ class QuestionSet:
         return cls(single, short, control, frozenset(facts), leaks)
 
     def build(self, world: World) -> dict[str, list[Question]]:
-        """Word the questions and name the articles that state their facts, in one pass over the articles' plans."""
+        """Word the questions and name the articles that state their facts, in one pass over the articles'
+        plans."""
         hops = list(self._draw_hops(world))
         wanted = {fact for pair in hops for fact in pair} | self.held_out
         stated: dict[Fact, list[str]] = {}
@@ -82,7 +83,8 @@ class QuestionSet:
         return {"world": single, "world-short": short, "world-multihop": multihop, "world-control": control}
 
     def _draw_hops(self, world: World) -> Iterator[tuple[Fact, Fact]]:
-        """Pairs of facts where the second is about the first's object; more than needed, some are not stated."""
+        """Pairs of facts where the second is about the first's object; more than needed, some are not
+        stated."""
         rng = random.Random(content_seed(world.seed, "hops"))
         seen: set[tuple[Fact, Fact]] = set()
         for _ in range(100 * len(self.single)):

@@ -1,0 +1,65 @@
+"""The demo's ladder: its recipes, the stored rungs, and how to train them afresh."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from reread.ladder import RungConfig, train_rungs
+from reread.ladder.train import RUNG_FILE, Documents
+from reread.runs import content_hash
+from reread.world.encyclopedia import World
+
+LADDER = (
+    RungConfig("r0-64x2", width=64, n_layers=2, n_tokens=400_000),
+    RungConfig("r1-96x2", width=96, n_layers=2, n_tokens=1_000_000),
+    RungConfig("r2-128x2", width=128, n_layers=2, n_tokens=2_500_000),
+    RungConfig("r3-128x3", width=128, n_layers=3, n_tokens=5_000_000),
+    RungConfig("r4-192x3", width=192, n_layers=3, n_tokens=10_000_000),
+)
+VOCABULARY = 4096
+N_THREADS = 1
+"""Threads the stored rungs were trained with: sums in another order would end in other weights."""
+
+STORED = Path(__file__).parent / "rungs"
+
+
+def stored_rungs() -> list[Path]:
+    """The checkpoint folders of the rungs that come with the package, by training FLOPs."""
+    folders = [path.parent for path in STORED.glob(f"*/{RUNG_FILE}")]
+    return sorted(
+        folders, key=lambda folder: float(json.loads((folder / RUNG_FILE).read_text())["train_flops"])
+    )
+
+
+def train_ladder(
+    out: Path,
+    world: World | None = None,
+    stage: Callable[[str], Callable[[int, int | None], None]] | None = None,
+    *,
+    rungs: tuple[RungConfig, ...] = LADDER,
+    documents: Documents | None = None,
+    corpus_checksum: str | None = None,
+) -> list[dict[str, Any]]:
+    """Train the demo's rungs under `out`, one folder each; returns their records, smallest first.
+
+    world: the demo's by default. documents: what to train on, where it is not the world's own clean stream
+    (with `corpus_checksum` to tell it apart). stage: opens a progress report for a title. Resumes after a
+    kill.
+    """
+    world = world or World()
+    if documents is None:
+        documents = world.clean_documents
+        corpus_checksum = content_hash(["world", world.seed, world.n_articles, world.n_questions])
+    return train_rungs(
+        documents,
+        rungs,
+        out,
+        tokenizer="words",
+        vocabulary=VOCABULARY,
+        corpus_checksum=corpus_checksum,
+        n_threads=N_THREADS,
+        stage=stage,
+    )
