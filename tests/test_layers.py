@@ -63,12 +63,8 @@ def test_help_answers_at_once_and_imports_nothing_heavy() -> None:
 
 
 def test_every_package_can_be_imported_without_the_heavy_parts() -> None:
-    names = sorted(
-        {f"reread.{layer(path)}" for path in SOURCE.rglob("*.py")} - {"reread.__init__", "reread.__main__"}
-    )
+    names = sorted({f"reread.{layer(path)}" for path in SOURCE.rglob("*.py")} - {"reread.__init__", "reread.__main__"})
     code = f"import importlib, sys\nfor name in {names!r}: importlib.import_module(name)\n"
-    code += (
-        "print([name for name in ('torch', 'faiss', 'transformers', 'matplotlib') if name in sys.modules])"
-    )
+    code += "print([name for name in ('torch', 'faiss', 'transformers', 'matplotlib') if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

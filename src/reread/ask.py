@@ -70,9 +70,7 @@ class Session:
     ) -> None:
         self.arm = parse_arm(arm)
         if self.arm.passages in ("oracle", "shuffled"):
-            raise UsageError(
-                f"the arm {arm} is a control for benchmarks; ask with retrieval, docs or baseline"
-            )
+            raise UsageError(f"the arm {arm} is a control for benchmarks; ask with retrieval, docs or baseline")
         if self.arm.rerank and rerank is None:
             raise UsageError(f"the arm {arm} needs a reranker: --rerank ce:MODEL")
         self.spec = find_reader() if reader is None else None if reader == "none" else reader
@@ -111,9 +109,7 @@ def open_or_build(target: str, stages: Stage, *, chunk_words: int = CHUNK_WORDS)
     described = []
     for file in files:
         status = file.path.stat() if file.path else None
-        described.append(
-            [file.name, status.st_size if status else None, status.st_mtime_ns if status else None]
-        )
+        described.append([file.name, status.st_size if status else None, status.st_mtime_ns if status else None])
     place = content_hash(str(Path(target).resolve()))[:12]
     cached = cache_folder() / "stores" / f"{place}-{content_hash([described, chunk_words])[:12]}"
     if not cached.exists():

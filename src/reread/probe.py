@@ -102,13 +102,9 @@ def _check(recipe: Recipe, out: Path) -> None:
         get_spec(entry.benchmark.partition(":")[0])
         for arm in parse_arms(entry.arms or recipe.arms):
             if arm.passages != "none" and not stored:
-                raise RecipeError(
-                    f"the arm {arm.name} needs passages; give the recipe a corpus or datastore.path"
-                )
+                raise RecipeError(f"the arm {arm.name} needs passages; give the recipe a corpus or datastore.path")
             if arm.rerank and recipe.retrieval.rerank is None:
-                raise RecipeError(
-                    f"the arm {arm.name} needs a reranker; set retrieval.rerank, such as ce:MODEL"
-                )
+                raise RecipeError(f"the arm {arm.name} needs a reranker; set retrieval.rerank, such as ce:MODEL")
     if recipe.retrieval.retriever != "bm25" and recipe.datastore.embedder is None:
         raise RecipeError(f"the retriever {recipe.retrieval.retriever} needs vectors; set datastore.embedder")
     names = [_reader_name(reader) for reader in recipe.readers]
@@ -139,9 +135,7 @@ def _rung(reader: ReaderRecipe, out: Path) -> dict[str, Any]:
         try:
             train_flops = float(json.loads(path.read_text(encoding="utf-8"))["train_flops"])
         except (ValueError, KeyError, TypeError) as error:
-            raise RecipeError(
-                f"{path} gives no training FLOPs ({error!r}); set train_flops in the recipe"
-            ) from None
+            raise RecipeError(f"{path} gives no training FLOPs ({error!r}); set train_flops in the recipe") from None
     return {"name": _reader_name(reader), "spec": reader.spec, "train_flops": train_flops}
 
 
@@ -182,18 +176,14 @@ def _load(entry: BenchmarkRecipe, recipe: Recipe, world: Path | None) -> Benchma
 def _questions(entry: BenchmarkRecipe, benchmark: Benchmark) -> list[Question]:
     questions = [q for q in benchmark.questions if not entry.gold_only or has_gold(q)]
     if not questions:
-        raise RecipeError(
-            f"{entry.benchmark}: no question names the passage that holds its answer; drop gold_only"
-        )
+        raise RecipeError(f"{entry.benchmark}: no question names the passage that holds its answer; drop gold_only")
     return questions
 
 
 def _keep_questions(run: RunFolder, benchmarks: Mapping[str, Benchmark]) -> None:
     if not run.questions.path.exists():
         rows = [question_row(q) for benchmark in benchmarks.values() for q in benchmark.questions]
-        write_text_atomically(
-            run.questions.path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        )
+        write_text_atomically(run.questions.path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 # Datastore -----------------------------------------------------------------------------------------------------------
@@ -209,9 +199,7 @@ def _datastore(
     path = Path(recipe.datastore.path) if recipe.datastore.path else run.path / "store"
     facts_path = run.path / "datastore_facts.json"
     if recipe.corpus is not None and not facts_path.exists():
-        write_json_atomically(
-            facts_path, _build(recipe.corpus, path, run, benchmarks, world, embedder, stages)
-        )
+        write_json_atomically(facts_path, _build(recipe.corpus, path, run, benchmarks, world, embedder, stages))
     if recipe.corpus is None and recipe.datastore.path is None:
         return None, {}
     facts = json.loads(facts_path.read_text(encoding="utf-8")) if facts_path.exists() else {}
@@ -230,8 +218,7 @@ def _build(
     """Build the store from the clean stream; returns what the manifest says of it."""
     corpora = [str(world / "corpus.jsonl")] if world else list(corpus.paths)
     files = [
-        {"name": file.name, "sha256": file_sha256(file.path) if file.path else None}
-        for file in find_files(corpora)
+        {"name": file.name, "sha256": file_sha256(file.path) if file.path else None} for file in find_files(corpora)
     ]
     (run.path / "rejects.jsonl").unlink(missing_ok=True)
     contamination = None
@@ -239,9 +226,7 @@ def _build(
     if corpus.decontaminate is not None:
         rule = corpus.decontaminate
         contamination = ContaminationFilter(
-            QuestionIndex(
-                questions, ngram=rule.ngram, rule=rule.rule, threshold=rule.threshold or DEFAULT_THRESHOLD
-            )
+            QuestionIndex(questions, ngram=rule.ngram, rule=rule.rule, threshold=rule.threshold or DEFAULT_THRESHOLD)
         )
 
     def documents(rejects: Rejects) -> Iterator[Document]:
@@ -257,9 +242,7 @@ def _build(
             made_from={
                 "files": files,
                 "decontaminate": corpus.decontaminate and corpus.decontaminate.model_dump(),
-                "against": content_hash([[q.benchmark, q.id, q.text] for q in questions])
-                if contamination
-                else None,
+                "against": content_hash([[q.benchmark, q.id, q.text] for q in questions]) if contamination else None,
             },
             embedder=embedder,
             chunk_words=corpus.chunk_words,
@@ -322,9 +305,7 @@ def _answer(
         arms = parse_arms(chosen.arms or recipe.arms)
         settings = _settings(recipe, chosen, benchmark, reader)
         finder = PassageFinder(datastore, settings, retriever=recipe.retrieval.retriever, reranker=reranker)
-        stack = Stack(
-            reader, finder, settings, scorer_for(benchmark.kind), _exemplars(chosen, benchmark, settings)
-        )
+        stack = Stack(reader, finder, settings, scorer_for(benchmark.kind), _exemplars(chosen, benchmark, settings))
         evaluate(
             run,
             name,
@@ -336,9 +317,7 @@ def _answer(
         )
 
 
-def _settings(
-    recipe: Recipe, entry: BenchmarkRecipe, benchmark: Benchmark, reader: Reader | Solver
-) -> Settings:
+def _settings(recipe: Recipe, entry: BenchmarkRecipe, benchmark: Benchmark, reader: Reader | Solver) -> Settings:
     reading, retrieval = recipe.reading, recipe.retrieval
     return Settings(
         form=entry.form if entry.form != "auto" else _form(benchmark, reader),
@@ -431,10 +410,7 @@ def _keep_manifest(
         },
         **indexed,
     }
-    if (
-        not run.manifest_path.exists()
-        or json.loads(run.manifest_path.read_text(encoding="utf-8")) != manifest
-    ):
+    if not run.manifest_path.exists() or json.loads(run.manifest_path.read_text(encoding="utf-8")) != manifest:
         write_json_atomically(run.manifest_path, manifest)
 
 
@@ -455,11 +431,7 @@ def _scores(run: RunFolder, recipe: Recipe, manifest: Mapping[str, Any]) -> dict
         entry = benchmark_scores(
             answered.get(name, {}),
             train_flops,
-            {
-                question_id: subject
-                for (benchmark, question_id), subject in subject_of.items()
-                if benchmark == name
-            },
+            {question_id: subject for (benchmark, question_id), subject in subject_of.items() if benchmark == name},
             kind=facts["kind"],
             chance=facts["chance"] or 0.0,
             seed=recipe.seed,

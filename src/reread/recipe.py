@@ -60,9 +60,7 @@ class CorpusRecipe(Strict):
         if bool(self.paths) == (self.world is not None):
             raise ValueError("give either paths (files, folders, globs) or world, one of the two")
         if self.overlap_words >= self.chunk_words:
-            raise ValueError(
-                f"overlap_words ({self.overlap_words}) must be below chunk_words ({self.chunk_words})"
-            )
+            raise ValueError(f"overlap_words ({self.overlap_words}) must be below chunk_words ({self.chunk_words})")
         return self
 
 
@@ -183,9 +181,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     except yaml.YAMLError as error:
         raise RecipeError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(data, dict):
-        raise RecipeError(
-            f"{path} holds {type(data).__name__}, not the keys of a recipe (name, corpus, readers, …)"
-        )
+        raise RecipeError(f"{path} holds {type(data).__name__}, not the keys of a recipe (name, corpus, readers, …)")
     for override in overrides:
         _override(data, override)
     return resolve(parse_recipe(data, where=str(path)), path.parent)
@@ -198,18 +194,14 @@ def _override(data: dict[str, Any], override: str) -> None:
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise RecipeError(
-            f"--set {override!r}: the value is not valid YAML: {' '.join(str(error).split())}"
-        ) from None
+        raise RecipeError(f"--set {override!r}: the value is not valid YAML: {' '.join(str(error).split())}") from None
     *parents, last = dotted.strip().split(".")
     place: Any = data
     for key in parents:
         place = _step(place, key, override)
     if isinstance(place, list):
         if not last.isdigit() or int(last) >= len(place):
-            raise RecipeError(
-                f"--set {override!r}: the recipe has no entry {last!r} there, only 0 to {len(place) - 1}"
-            )
+            raise RecipeError(f"--set {override!r}: the recipe has no entry {last!r} there, only 0 to {len(place) - 1}")
         place[int(last)] = value
     else:
         place[last] = value
@@ -220,9 +212,7 @@ def _step(place: Any, key: str, override: str) -> Any:
     if isinstance(place, list):
         if key.isdigit() and int(key) < len(place):
             return place[int(key)]
-        raise RecipeError(
-            f"--set {override!r}: the recipe has no entry {key!r} there, only 0 to {len(place) - 1}"
-        )
+        raise RecipeError(f"--set {override!r}: the recipe has no entry {key!r} there, only 0 to {len(place) - 1}")
     if place.get(key) is None:
         place[key] = {}
     if not isinstance(place[key], dict | list):
@@ -279,9 +269,7 @@ def expand(text: str) -> str:
     def value(match: re.Match[str]) -> str:
         found = os.environ.get(match[1]) or match[2]
         if found is None:
-            raise RecipeError(
-                f"{text!r} needs the environment variable {match[1]}; set it or write the path out"
-            )
+            raise RecipeError(f"{text!r} needs the environment variable {match[1]}; set it or write the path out")
         return found
 
     return _VARIABLE.sub(value, text)
@@ -292,11 +280,7 @@ def resolve(recipe: Recipe, folder: Path) -> Recipe:
 
     def path(text: str) -> str:
         text = expand(text)
-        return (
-            text
-            if "://" in text or text.startswith("hf:")
-            else str(Path(os.path.normpath(folder.resolve() / text)))
-        )
+        return text if "://" in text or text.startswith("hf:") else str(Path(os.path.normpath(folder.resolve() / text)))
 
     def benchmark(text: str) -> str:
         name, colon, local = text.partition(":")
@@ -323,9 +307,7 @@ def resolve(recipe: Recipe, folder: Path) -> Recipe:
             "retrieval": recipe.retrieval.model_copy(update={"rerank": optional(recipe.retrieval.rerank)}),
             "readers": tuple(r.model_copy(update={"spec": reader(r.spec)}) for r in recipe.readers),
             "grader": optional(recipe.grader),
-            "benchmarks": tuple(
-                b.model_copy(update={"benchmark": benchmark(b.benchmark)}) for b in recipe.benchmarks
-            ),
+            "benchmarks": tuple(b.model_copy(update={"benchmark": benchmark(b.benchmark)}) for b in recipe.benchmarks),
         }
     )
 

@@ -156,9 +156,7 @@ class RunFolder:
             return True
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise RunFolderError(f"{self.path} is not empty and is no run folder; choose another --out")
-        write_text_atomically(
-            self.recipe_path, yaml.safe_dump(json.loads(canonical_json(recipe)), sort_keys=False)
-        )
+        write_text_atomically(self.recipe_path, yaml.safe_dump(json.loads(canonical_json(recipe)), sort_keys=False))
         return False
 
 

@@ -11,9 +11,7 @@ votes_lists = st.lists(st.one_of(st.none(), st.sampled_from("ABCD")), max_size=1
 
 
 def samples(votes: list[str | None], logprob: float | None = None) -> list[Sample]:
-    return [
-        Sample(text=vote or "", vote=vote, n_prompt_tokens=1, n_tokens=1, logprob=logprob) for vote in votes
-    ]
+    return [Sample(text=vote or "", vote=vote, n_prompt_tokens=1, n_tokens=1, logprob=logprob) for vote in votes]
 
 
 @given(votes_lists)

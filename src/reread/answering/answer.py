@@ -47,9 +47,7 @@ class Reading:
     bits_per_byte: float | None = None
 
 
-def answer(
-    questions: Sequence[Question], arm: Arm, stack: Stack, others: Sequence[Question] = ()
-) -> list[Answer]:
+def answer(questions: Sequence[Question], arm: Arm, stack: Stack, others: Sequence[Question] = ()) -> list[Answer]:
     """What `arm` answers to each question, in order.
 
     others: the whole benchmark, from which `shuffled` takes another question. Raises ReaderError where the reader
@@ -91,9 +89,7 @@ def _trusted(readings: Sequence[Reading]) -> list[Reading]:
     """The readings of the most consistent document (each reading of `docs` saw one document)."""
     by_document: dict[str, list[Reading]] = {}
     for reading in readings:
-        by_document.setdefault(reading.view.hits[0].passage.id if reading.view.hits else "", []).append(
-            reading
-        )
+        by_document.setdefault(reading.view.hits[0].passage.id if reading.view.hits else "", []).append(reading)
     documents = list(by_document.values())
     best = most_consistent([_mean([reading.distribution for reading in own]) for own in documents])
     return documents[best or 0]
@@ -107,9 +103,7 @@ def _mean(distributions: Sequence[Mapping[str, float]]) -> dict[str, float]:
 def _solve(question: Question, found: Found, arm: Arm, solver: Solver) -> Answer:
     """The option that the hits support best; where several are supported alike, a seeded draw among them."""
     if question.choices is None:
-        raise UsageError(
-            f"the reader {solver.spec} chooses among options, and question {question.id} has none"
-        )
+        raise UsageError(f"the reader {solver.spec} chooses among options, and question {question.id} has none")
     support = solver.choose(question, found.hits)
     best = [index for index, value in enumerate(support) if value == max(support)]
     chosen = best[content_seed("no opinion", question.id, question.text) % len(best)]
@@ -128,9 +122,7 @@ def read_views(
     """For each question, the readings of its views; equal prompts are read once."""
     reader = stack.reader
     assert isinstance(reader, Reader)
-    prompts = [
-        [_prompt(q, view, stack, reader) for view in own] for q, own in zip(questions, views, strict=True)
-    ]
+    prompts = [[_prompt(q, view, stack, reader) for view in own] for q, own in zip(questions, views, strict=True)]
     if stack.settings.form in SAMPLED_FORMS:
         return _generate(questions, views, prompts, arm, stack, reader)
     return _score_options(questions, views, prompts, reader)
@@ -183,14 +175,10 @@ def _score_options(
     ]
 
 
-def _option_reading(
-    question: Question, view: View, prompt: Prompt, scored: Scored, reader: Reader
-) -> Reading:
+def _option_reading(question: Question, view: View, prompt: Prompt, scored: Scored, reader: Reader) -> Reading:
     """The option that the reader finds likeliest, and its distribution over all of them (in published letters)."""
     cloze = prompt.form == "cloze"
-    scores = option_scores(
-        scored.logprobs, scored.n_tokens, prompt.continuations, normalise="byte" if cloze else "sum"
-    )
+    scores = option_scores(scored.logprobs, scored.n_tokens, prompt.continuations, normalise="byte" if cloze else "sum")
     sizes = [len(text.strip().encode()) for text in prompt.continuations]
     # Per-byte scores are put back on the scale of whole options, so that the softmax is that of a typical option.
     scale = sum(sizes) / len(sizes) if cloze else 1.0
@@ -233,9 +221,7 @@ def _generate(
         raise ReaderError(f"the reader {reader.spec} cannot generate; use the form cloze or letters")
     flat = [
         (place, question, view, prompt)
-        for place, (question, own_views, own_prompts) in enumerate(
-            zip(questions, views, prompts, strict=True)
-        )
+        for place, (question, own_views, own_prompts) in enumerate(zip(questions, views, prompts, strict=True))
         for view, prompt in zip(own_views, own_prompts, strict=True)
     ]
     readings: list[list[Reading]] = [[] for _ in questions]

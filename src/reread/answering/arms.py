@@ -74,17 +74,11 @@ def parse_arm(name: str) -> Arm:
         elif re.fullmatch(r"k[1-9][0-9]{0,3}", modifier):
             arm = replace(arm, k=int(modifier[1:]))
         else:
-            raise UsageError(
-                f"unknown part {modifier!r} in the arm {name!r}; {_hint(modifier, list(MODIFIERS))}"
-            )
+            raise UsageError(f"unknown part {modifier!r} in the arm {name!r}; {_hint(modifier, list(MODIFIERS))}")
     if arm.passages != "retrieved" and (arm.mmr or arm.options):
-        raise UsageError(
-            f"the arm {name!r} retrieves nothing, so mmr and options mean nothing in it; leave them out"
-        )
+        raise UsageError(f"the arm {name!r} retrieves nothing, so mmr and options mean nothing in it; leave them out")
     if arm.passages == "none" and (arm.bag or arm.k):
-        raise UsageError(
-            f"the arm {name!r} shows no passages, so bag and kN mean nothing in it; leave them out"
-        )
+        raise UsageError(f"the arm {name!r} shows no passages, so bag and kN mean nothing in it; leave them out")
     if arm.docs and (arm.vote or arm.bag):
         raise UsageError(f"the arm {name!r}: docs votes in its own way; leave sc, bag and vr out")
     return arm

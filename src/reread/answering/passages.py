@@ -64,10 +64,7 @@ class PassageFinder:
         if arm.passages == "oracle":
             return [Found(_as_hits(self._gold(question)[: arm.k or 1], "oracle")) for question in questions]
         alike = self._retrieved(questions, replace(arm, passages="retrieved"))
-        return [
-            Found(self._random(question, found.hits))
-            for question, found in zip(questions, alike, strict=True)
-        ]
+        return [Found(self._random(question, found.hits)) for question, found in zip(questions, alike, strict=True)]
 
     def _of_another(self, question: Question, others: Sequence[Question], arm: Arm) -> Found:
         partner = _partner(question, others, self.settings.seed)
@@ -85,9 +82,7 @@ class PassageFinder:
     def _search(self, questions: Sequence[Question], making: str, arm: Arm, k: int) -> Iterable[Found]:
         if not questions:
             return []
-        assert self.datastore is not None, (
-            "arms with passages are refused earlier where there is no datastore"
-        )
+        assert self.datastore is not None, "arms with passages are refused earlier where there is no datastore"
         choosing = arm.rerank or arm.mmr
         retriever = Retriever(
             self.datastore,
@@ -99,9 +94,7 @@ class PassageFinder:
         retrieval = retriever.retrieve(questions, max(k, self.settings.fetch_k) if arm.mmr else k)
         return [
             Found(
-                tuple(mmr(hits, self.datastore, lambda_=self.settings.mmr_lambda, k=k))
-                if arm.mmr
-                else tuple(hits[:k]),
+                tuple(mmr(hits, self.datastore, lambda_=self.settings.mmr_lambda, k=k)) if arm.mmr else tuple(hits[:k]),
                 search_flops=retrieval.search_flops / len(questions),
                 rerank_flops=retrieval.rerank_flops / len(questions),
             )
@@ -111,9 +104,7 @@ class PassageFinder:
     def _random(self, question: Question, alike: Sequence[Hit]) -> tuple[Hit, ...]:
         """As many random passages as were retrieved, each of about the length of its counterpart."""
         assert self.datastore is not None
-        rng = np.random.default_rng(
-            content_seed(self.settings.seed, "random passages", question.id, question.text)
-        )
+        rng = np.random.default_rng(content_seed(self.settings.seed, "random passages", question.id, question.text))
         pool = self.datastore.sample_passages(rng, RANDOM_CANDIDATES * len(alike))
         chosen = []
         for hit in alike[: len(pool)]:
@@ -135,9 +126,7 @@ class PassageFinder:
         key = ("gold", question.id)
         if key not in self._found:
             passages = self.datastore.passages_of(list(doc_ids))
-            holding = [
-                p for p in passages if any(a.lower() in p.text.lower() for a in accepted_texts(question))
-            ]
+            holding = [p for p in passages if any(a.lower() in p.text.lower() for a in accepted_texts(question))]
             self._found[key] = Found(_as_hits(holding or passages, "oracle"))
         return [hit.passage for hit in self._found[key].hits]
 

@@ -46,9 +46,7 @@ def views_of(question: Question, hits: Sequence[Hit], arm: Arm, settings: Settin
     return _varied(question, tuple(hits), settings, vary=arm.vote, bag=arm.bag)
 
 
-def _varied(
-    question: Question, hits: tuple[Hit, ...], settings: Settings, *, vary: bool, bag: bool
-) -> list[View]:
+def _varied(question: Question, hits: tuple[Hit, ...], settings: Settings, *, vary: bool, bag: bool) -> list[View]:
     sampled = settings.form in SAMPLED_FORMS
     wordings = _wordings(question) if vary and settings.form == "cloze" else [None]
     if bag or (vary and settings.form == "letters"):
@@ -63,9 +61,7 @@ def _varied(
             View(
                 hits=_bag(hits, settings.bag_frac, draw) if bag else hits,
                 wording=wordings[number % len(wordings)],
-                option_order=_permutation(question, draw, number)
-                if vary and settings.form == "letters"
-                else None,
+                option_order=_permutation(question, draw, number) if vary and settings.form == "letters" else None,
                 n_draws=settings.n_samples if vary and sampled and not bag else 1,
                 seed=seed,
             )

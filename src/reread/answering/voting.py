@@ -46,16 +46,10 @@ def elect(
         for sample in samples:
             if sample.vote is None or sample.logprob is None:
                 continue
-            name = (
-                sample.vote
-                if sample.vote in support or same is None
-                else _class_of(sample.vote, support, same)
-            )
+            name = sample.vote if sample.vote in support or same is None else _class_of(sample.vote, support, same)
             if name in support:
                 support[name] += sample.logprob
-        counted = {
-            answer for answer in tied if any(s.vote == answer and s.logprob is not None for s in samples)
-        }
+        counted = {answer for answer in tied if any(s.vote == answer and s.logprob is not None for s in samples)}
         if counted == set(tied):
             tied.sort(key=lambda answer: -support[answer])
     return tied[0], most / sum(votes.values())

@@ -31,9 +31,7 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _root(
-    version: bool = typer.Option(
-        False, "--version", callback=_version, is_eager=True, help="Show the version."
-    ),
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
 ) -> None:
     pass
 
@@ -45,9 +43,9 @@ for panel, commands in {
     "Analysis": (multiplier.multiplier, report.report),
 }.items():
     for command in commands:
-        app.command(
-            command.__name__.rstrip("_"), rich_help_panel=panel, no_args_is_help=command is not probe.demo
-        )(command)
+        app.command(command.__name__.rstrip("_"), rich_help_panel=panel, no_args_is_help=command is not probe.demo)(
+            command
+        )
 
 
 def main() -> None:

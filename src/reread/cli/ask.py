@@ -14,9 +14,7 @@ from reread.cli.progress import stages
 
 
 def ask(
-    store: Annotated[
-        str, typer.Argument(metavar="STORE_OR_FOLDER", help="A datastore, or files to read first.")
-    ],
+    store: Annotated[str, typer.Argument(metavar="STORE_OR_FOLDER", help="A datastore, or files to read first.")],
     question: Annotated[str | None, typer.Argument(help="The question; without one, you are asked.")] = None,
     reader: Annotated[
         str | None,
@@ -25,9 +23,9 @@ def ask(
             show_default="a model served on this machine, if one answers",
         ),
     ] = None,
-    arm: Annotated[
-        str, typer.Option(help="How to spend test-time compute: retrieval, retrieval+sc, docs, …")
-    ] = ("retrieval"),
+    arm: Annotated[str, typer.Option(help="How to spend test-time compute: retrieval, retrieval+sc, docs, …")] = (
+        "retrieval"
+    ),
     k: Annotated[int, typer.Option("-k", min=1, help="Passages to read.")] = 5,
     samples: Annotated[int, typer.Option(min=1, help="Samples of an arm that votes.")] = 8,
     rerank: Annotated[str | None, typer.Option(help="Reranker, such as ce:MODEL.")] = None,
@@ -85,9 +83,7 @@ def _show(asked: Any, as_json: bool) -> None:
         console.print(Text(f"confidence {asked.answer.confidence:.0%} · votes: {votes}", style="dim"))
     for hit in asked.hits:
         title = hit.passage.title or hit.passage.doc_id
-        console.print(
-            Text.assemble((f"[{hit.rank}] {title}", "bold cyan"), f"  {hit.passage.source}  {hit.score:.2f}")
-        )
+        console.print(Text.assemble((f"[{hit.rank}] {title}", "bold cyan"), f"  {hit.passage.source}  {hit.score:.2f}"))
         text = " ".join(hit.passage.text.split())
         console.print(Text(text if len(text) <= 600 else f"{text[:600]} …"))
     if not asked.hits:

@@ -18,28 +18,22 @@ def eval_(
     ],
     reader: Annotated[str, typer.Option(help="hf:PATH_OR_NAME, openai:MODEL@http://host/v1 or lexical.")],
     out: Annotated[Path, typer.Option("--out", help="The run folder.")],
-    store: Annotated[
-        Path | None, typer.Option(help="A datastore (reread build), for arms with passages.")
-    ] = None,
-    arms: Annotated[
-        str, typer.Option(help="Arms, separated by commas; the first is compared with the others.")
-    ] = ("baseline"),
-    rerank: Annotated[
-        str | None, typer.Option(help="Reranker for the arms named rerank, such as ce:MODEL.")
-    ] = None,
+    store: Annotated[Path | None, typer.Option(help="A datastore (reread build), for arms with passages.")] = None,
+    arms: Annotated[str, typer.Option(help="Arms, separated by commas; the first is compared with the others.")] = (
+        "baseline"
+    ),
+    rerank: Annotated[str | None, typer.Option(help="Reranker for the arms named rerank, such as ce:MODEL.")] = None,
     retriever: Annotated[str, typer.Option(help="bm25, dense or hybrid.")] = "bm25",
     embedder: Annotated[str | None, typer.Option(help="The store's embedder, for dense and hybrid.")] = None,
-    query: Annotated[
-        str, typer.Option(help="What is retrieved with: question, or options (once per option).")
-    ] = ("question"),
+    query: Annotated[str, typer.Option(help="What is retrieved with: question, or options (once per option).")] = (
+        "question"
+    ),
     form: Annotated[str, typer.Option(help="Prompt form: auto, cloze, letters, chat or short.")] = "auto",
     k: Annotated[int, typer.Option("-k", min=1, help="Passages before the question.")] = 5,
     samples: Annotated[int, typer.Option(min=1, help="Samples of an arm that votes.")] = 8,
     grader: Annotated[str | None, typer.Option(help="Reader that grades open answers (SimpleQA).")] = None,
     split: Annotated[str | None, typer.Option(help="Split to score; test, else dev or validation.")] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Ask a random part of this many questions.")
-    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Ask a random part of this many questions.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     as_json: AsJson = False,
 ) -> None:

@@ -46,9 +46,7 @@ def probe(
     ] = None,
     overrides: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Replace a key of the recipe, such as reading.k=3 (repeat)."
-        ),
+        typer.Option("--set", metavar="KEY=VALUE", help="Replace a key of the recipe, such as reading.k=3 (repeat)."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

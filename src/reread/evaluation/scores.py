@@ -54,12 +54,8 @@ def arm_score(cell: Cell) -> dict[str, Any]:
         "high": interval.high if interval else None,
         "unparsed": sum(row["answer"] is None for row in rows),
         "flops_per_question": math.fsum(sum(row["flops"].values()) for row in rows) / n if n else None,
-        "flops_by_stage": {
-            stage: math.fsum(row["flops"].get(stage, 0.0) for row in rows) / n for stage in STAGES if n
-        },
-        "tokens_per_question": sum(row["n_prompt_tokens"] + row["n_tokens"] for row in rows) / n
-        if n
-        else None,
+        "flops_by_stage": {stage: math.fsum(row["flops"].get(stage, 0.0) for row in rows) / n for stage in STAGES if n},
+        "tokens_per_question": sum(row["n_prompt_tokens"] + row["n_tokens"] for row in rows) / n if n else None,
     }
     with_f1 = [row["f1"] for row in rows if row.get("f1") is not None]
     if with_f1:
@@ -110,9 +106,7 @@ def comparisons(arms: Mapping[str, Cell], seed: int = 0) -> list[dict[str, Any]]
 
 def subject_scores(arms: Mapping[str, Cell], subject_of: Mapping[str, str]) -> dict[str, Any]:
     """Accuracy by subject and arm; empty where the benchmark has one subject, or too many to read."""
-    subjects = sorted(
-        {subject_of.get(question_id, "") for cell in arms.values() for question_id in cell.rows}
-    )
+    subjects = sorted({subject_of.get(question_id, "") for cell in arms.values() for question_id in cell.rows})
     if not 2 <= len(subjects) <= MAX_SUBJECTS:
         return {}
     table: dict[str, Any] = {}
