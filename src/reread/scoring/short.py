@@ -1,0 +1,61 @@
+"""Short answers: exact match and F1 by SQuAD's rules (Rajpurkar et al., arXiv 1606.05250, section 5)."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+
+from reread.scoring.text import after_answer_marks, spoken_part, without_thinking
+from reread.types import Question
+
+_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+MAX_ANSWER = 500
+"""Characters of an answer that are compared: no short answer is longer, and a runaway reply stays cheap."""
+
+
+def normalise(text: str) -> str:
+    """Lower case, without ASCII punctuation, articles and surplus white space."""
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+
+
+def exact_match(answer: str, gold: str) -> bool:
+    """Whether both are the same after normalisation."""
+    return normalise(answer) == normalise(gold)
+
+
+def f1(answer: str, gold: str) -> float:
+    """Harmonic mean of word precision and recall after normalisation, in [0, 1]."""
+    answer_words, gold_words = normalise(answer).split(), normalise(gold).split()
+    if not answer_words or not gold_words:
+        return float(answer_words == gold_words)
+    shared = sum((Counter(answer_words) & Counter(gold_words)).values())
+    return 2 * shared / (len(answer_words) + len(gold_words))
+
+
+class ShortScorer:
+    """Reads the answer after the last `Answer:`, else the first line; score is exact match, `f1` beside it."""
+
+    kind = "short"
+
+    def extract(self, text: str, question: Question) -> str | None:
+        """The answer string, or None where nothing but punctuation was said."""
+        first_line = without_thinking(text).strip().split("\n", 1)[0]
+        for candidate in [*after_answer_marks(spoken_part(text)), first_line]:
+            answer = candidate.strip().strip('*_`"“”').strip()[:MAX_ANSWER].removesuffix(".").strip()
+            if normalise(answer):
+                return answer
+        return None
+
+    def score(self, answer: str | None, question: Question) -> float:
+        """1.0 where the answer equals an accepted one after normalisation, else 0.0."""
+        return float(answer is not None and any(exact_match(answer, gold) for gold in question.answers))
+
+    def f1(self, answer: str | None, question: Question) -> float:
+        """The best word F1 over the accepted answers; 0.0 for None."""
+        return 0.0 if answer is None else max((f1(answer, gold) for gold in question.answers), default=0.0)
+
+    def same(self, a: str, b: str) -> bool:
+        """Answers are the same when their normalised forms are."""
+        return normalise(a) == normalise(b)
