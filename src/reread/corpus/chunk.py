@@ -45,7 +45,7 @@ def _spans(text: str, chunk_words: int, overlap_words: int) -> Iterator[tuple[in
 
 
 def chunk(document: Document, chunk_words: int = DEFAULT_CHUNK_WORDS, overlap_words: int = 0) -> Iterator[Passage]:
-    """The document's passages, each of at most `chunk_words` words, each starting `overlap_words` before the last ended.
+    """The document's passages, each of at most `chunk_words` words, overlapping by `overlap_words`.
 
     `passage.text` is the document's text from `passage.start` on, to the letter. The id is "DOC_ID:START".
     Title, source, url and meta are the document's. Raises UsageError for impossible numbers.

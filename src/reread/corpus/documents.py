@@ -29,8 +29,8 @@ def read_documents(corpora: Sequence[str], *, rejects: Rejects) -> Iterator[Docu
     """Every readable document of the corpora, in the order of the words given and of sorted paths within each.
 
     A CORPUS is a file, a folder, a glob or hf:DATASET; formats are told by content, then by name (JSON lines, JSON,
-    Parquet, text, Markdown, HTML, WARC and WET; gzip, zstd and bzip2 where they apply). A record that cannot be read goes
-    to `rejects` with its reason and never ends the run. Ids are the records' own and may repeat; who needs them unique
+    Parquet, text, Markdown, HTML, WARC and WET; gzip, zstd and bzip2 where they apply). A record that cannot be
+    read goes to `rejects` with its reason and never ends the run. Ids are the records' own and may repeat; who needs them unique
     (datastore.build) rejects the later one.
 
     Raises CorpusError for a corpus that is missing or has no readable document, and MissingExtra where a format needs
@@ -54,9 +54,7 @@ def no_documents(corpora: Sequence[str], rejects: Rejects) -> CorpusError:
     )
 
 
-def read_from(
-    files: Sequence[CorpusFile], start: Position, *, rejects: Rejects
-) -> Iterator[tuple[Position, Document]]:
+def read_from(files: Sequence[CorpusFile], start: Position, *, rejects: Rejects) -> Iterator[tuple[Position, Document]]:
     """Documents after `start`, each with its position, so that a build can go on where it stopped."""
     for index, file in enumerate(files):
         if index < start.file:

@@ -56,7 +56,7 @@ def _files_of(corpus: str) -> list[CorpusFile]:
         return [CorpusFile(path.name, path)]
     if path.is_dir():
         return _files_below(path)
-    matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))
+    matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))  # noqa: PTH207  # Path.glob takes no absolute pattern
     files: list[CorpusFile] = []
     for match in matches:
         if match.is_file():

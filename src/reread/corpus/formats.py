@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from reread.corpus.find import CorpusFile
-from reread.corpus.rejects import Rejects, Unreadable
 from reread.corpus.records import TEXT_FIELDS, clean
+from reread.corpus.rejects import Rejects, Unreadable
 from reread.corpus.streams import (
     LZ4_MAGIC,
     MAX_RECORD_BYTES,
@@ -31,7 +31,7 @@ MARKDOWN_SUFFIXES = (".md", ".markdown", ".mdx")
 
 
 def detect_format(path: Path) -> str:
-    """"jsonl", "json", "parquet", "warc", "html", "markdown", "text", "arc", "binary" or "empty".
+    """ "jsonl", "json", "parquet", "warc", "html", "markdown", "text", "arc", "binary" or "empty".
 
     By what the bytes say first, and by the name where they do not.
     """

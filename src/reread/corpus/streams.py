@@ -47,9 +47,7 @@ def open_stream(path: Path) -> IO[bytes]:
         import zstandard
 
         decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_MAX_WINDOW_BYTES)
-        return cast(
-            IO[bytes], decompressor.stream_reader(path.open("rb"), read_across_frames=True, closefd=True)
-        )
+        return cast(IO[bytes], decompressor.stream_reader(path.open("rb"), read_across_frames=True, closefd=True))
     if magic.startswith(BZIP2_MAGIC):
         return cast(IO[bytes], bz2.open(path, "rb"))
     return path.open("rb")

@@ -61,7 +61,7 @@ def _read_record(record: Any) -> dict[str, Any] | Unreadable:
 
 
 def _decode_body(body: bytes, transfer_encoding: str, content_encoding: str) -> bytes:
-    """The HTTP body without chunk marks and compression; crawlers often undo them and keep the header, so look first."""
+    """The HTTP body without chunk marks and compression; crawlers may undo them and keep the header: look first."""
     if "chunked" in transfer_encoding.lower():
         body = _join_chunks(body)
     if content_encoding.strip().lower() in ("gzip", "x-gzip", "deflate") or body[:2] == b"\x1f\x8b":

@@ -136,7 +136,8 @@ def build(
         this_build["finished"] = True
         this_build["rejects"] = dict(sorted(_count_reasons(store).items()))
         write_store_file(store, content)
-        return _report(store, content, len(content["shards"]) - first_new, getattr(embedder, "flops", 0.0) - flops_before)
+        flops = getattr(embedder, "flops", 0.0) - flops_before
+        return _report(store, content, len(content["shards"]) - first_new, flops)
 
 
 def _describe(file: CorpusFile) -> dict[str, Any]:
@@ -170,8 +171,8 @@ def _begin(store: Path, settings: dict[str, Any], inputs: dict[str, Any], append
     if not last["finished"]:
         if not same:
             raise DatastoreError(
-                f"{store} holds an unfinished build of {_show(last['corpora'])} and that corpus is not the one given now, "
-                "or has changed since; finish it with its own corpus, or delete the folder"
+                f"{store} holds an unfinished build of {_show(last['corpora'])}, not of what is given now (or it has "
+                "changed since); finish it with its own corpus, or delete the folder"
             )
         return content
     if same and (not append or last["files"]):

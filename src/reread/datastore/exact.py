@@ -77,7 +77,7 @@ def _rescore(query: Array, vectors: Array, parts: list[tuple[Array, Array]], k: 
 
 
 def _product() -> Callable[[Array, Array], Array]:
-    """(queries, block) → scores float32, by torch where it is installed (its threads and GPU-class kernels), else numpy."""
+    """(queries, block) → scores float32, by torch where it is installed, else numpy."""
     if importlib.util.find_spec("torch") is None:
         return lambda queries, block: queries @ block.T
     import torch

@@ -1,9 +1,9 @@
 """The store on disk: names, schema, settings. Plain files, readable without reread.
 
-    datastore.json          format version, settings, the builds that made it with their input files, shard list
-    shards/00000/           passages.arrow, documents.npy, lexical/, vectors.npy with an embedder, shard.json
-    rejects.jsonl           every record not read, with its reason
-    tombstones.jsonl        passages hidden from search
+datastore.json          format version, settings, the builds that made it with their input files, shard list
+shards/00000/           passages.arrow, documents.npy, lexical/, vectors.npy with an embedder, shard.json
+rejects.jsonl           every record not read, with its reason
+tombstones.jsonl        passages hidden from search
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ BATCH_ROWS = 1024
 """Rows of every Arrow batch but a shard's last, so that row i lies in batch i // 1024."""
 
 DOCUMENT_DTYPE = np.dtype([("hash", "<u8"), ("row", "<u4"), ("count", "<u4")])
-"""documents.npy, sorted by hash: where each document's passages lie. The id behind a hash is checked in the passages."""
+"""documents.npy, sorted by hash: where each document's passages lie; the id itself is checked in the passages."""
 
 
 def shard_name(number: int) -> str:

@@ -12,12 +12,8 @@ Nothing that depends on the other shards is stored, so a finished shard never ch
 
 from __future__ import annotations
 
-import math
 import mmap
 import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -124,9 +123,7 @@ class Datastore:
             return self._exact(queries, k)
         depth = max(k, FUSION_DEPTH)
         lexical, dense = self._bm25(queries, depth), self._exact(queries, depth)
-        return [
-            Found(fuse([a.hits, b.hits])[:k], a.flops + b.flops) for a, b in zip(lexical, dense, strict=True)
-        ]
+        return [Found(fuse([a.hits, b.hits])[:k], a.flops + b.flops) for a, b in zip(lexical, dense, strict=True)]
 
     def _bm25(self, queries: Sequence[str], k: int) -> list[Found]:
         lexical = [shard.lexical for shard in self._shards]
@@ -147,7 +144,9 @@ class Datastore:
         if self.dimension is None:
             raise DatastoreError(f"{self.path} holds no vectors; search it with bm25, or build it with --embedder")
         if self.embedder is None:
-            raise DatastoreError(f"exact search in {self.path} needs its embedder {self.embedder_spec}; give it to open")
+            raise DatastoreError(
+                f"exact search in {self.path} needs its embedder {self.embedder_spec}; open it with that"
+            )
         if not queries:
             return []
         flops_before = getattr(self.embedder, "flops", 0.0)
@@ -209,7 +208,7 @@ class Datastore:
         return self._passages([self._locate(int(i)) for i in drawn])
 
     def passages_of(self, doc_ids: Iterable[str]) -> list[Passage]:
-        """Every visible passage of these documents, in the order of the ids, then of the text; unknown ids give none."""
+        """Every visible passage of these documents, in the order of the ids; unknown ids give none."""
         return self._passages([place for doc_id in doc_ids for place in self._rows_of(doc_id)])
 
     def _rows_of(self, doc_id: str) -> list[Located]:
@@ -251,7 +250,7 @@ class Datastore:
         ids = list(dict.fromkeys(passage_ids))
         places = {passage_id: self._place(passage_id) for passage_id in ids}
         if unknown := [passage_id for passage_id, place in places.items() if place is None]:
-            raise DatastoreError(f"passage {unknown[0]} is not in {self.path} ({len(unknown)} such); nothing was hidden")
+            raise DatastoreError(f"passage {unknown[0]} is not in {self.path} ({len(unknown)} such); hid nothing")
         n_before = len(self)
         with JsonLines(self.path / TOMBSTONES) as tombstones:
             for passage_id in ids:
@@ -284,9 +283,7 @@ class _Best:
         self._places: list[tuple[Located, float]] = []
 
     def add(self, number: int, rows: npt.NDArray[Any], scores: npt.NDArray[Any]) -> None:
-        self._places.extend(
-            ((number, row), score) for row, score in zip(rows.tolist(), scores.tolist(), strict=True)
-        )
+        self._places.extend(((number, row), score) for row, score in zip(rows.tolist(), scores.tolist(), strict=True))
         if len(self._places) >= self.k:
             self.floor = sorted((score for _, score in self._places), reverse=True)[self.k - 1]
             self._places = [place for place in self._places if place[1] >= self.floor]
@@ -323,6 +320,4 @@ def fuse(rankings: Sequence[Sequence[Hit]], k: int = FUSION_K) -> list[Hit]:
                 known = stages.setdefault(passage_id, {})
                 known[stage] = max(score, known.get(stage, score))
     order = sorted(scores, key=lambda passage_id: (-scores[passage_id], passage_id))
-    return [
-        Hit(hits[i].passage, rank, scores[i], {**stages[i], "rrf": scores[i]}) for rank, i in enumerate(order, 1)
-    ]
+    return [Hit(hits[i].passage, rank, scores[i], {**stages[i], "rrf": scores[i]}) for rank, i in enumerate(order, 1)]

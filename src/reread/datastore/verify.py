@@ -32,7 +32,7 @@ def verify(store: Path, progress: Callable[[int, int | None], None] | None = Non
 
 def _shard_problems(store: Path, name: str, facts: dict[str, object]) -> list[str]:
     remedy = (
-        f"delete {store / SHARDS / name}, set \"finished\" of its build to false in datastore.json "
+        f'delete {store / SHARDS / name}, set "finished" of its build to false in datastore.json '
         "and run the same reread build command again"
     )
     folder = store / SHARDS / name

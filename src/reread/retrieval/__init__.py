@@ -1,0 +1,19 @@
+"""From a question to the passages put before the reader: queries, search, fusion, reranking, diversity."""
+
+from reread.datastore import fuse
+from reread.retrieval.mmr import mmr, passage_similarity
+from reread.retrieval.queries import QueryMaking, queries_for
+from reread.retrieval.rerank import make_reranker, rerank
+from reread.retrieval.retriever import Retrieval, Retriever
+
+__all__ = [
+    "QueryMaking",
+    "Retrieval",
+    "Retriever",
+    "fuse",
+    "make_reranker",
+    "mmr",
+    "passage_similarity",
+    "queries_for",
+    "rerank",
+]

@@ -1,0 +1,78 @@
+"""A question's whole way through the datastore: queries, search, fusion, reranking."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from reread.datastore import Datastore, SearchKind, fuse
+from reread.errors import UsageError
+from reread.protocols import Reranker
+from reread.retrieval.queries import QueryMaking, queries_for
+from reread.retrieval.rerank import rerank
+from reread.types import Hit, Question
+
+DEFAULT_FETCH_K = 100
+"""Candidates that a reranker sees, as in the paper."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """The hits for one question, best first, ranks from 1, and the FLOPs that finding and ordering them took."""
+
+    hits: list[Hit]
+    search_flops: float
+    rerank_flops: float = 0.0
+
+
+class Retriever:
+    """Searches one datastore in one way.
+
+    kind: bm25, exact or hybrid. making: question (one query) or options (one query an option, fused by reciprocal
+    rank). reranker: scores the best `fetch_k` against the question's text. Raises UsageError for impossible numbers.
+    """
+
+    def __init__(
+        self,
+        datastore: Datastore,
+        kind: SearchKind = "bm25",
+        making: QueryMaking = "question",
+        reranker: Reranker | None = None,
+        fetch_k: int = DEFAULT_FETCH_K,
+    ) -> None:
+        if fetch_k < 1:
+            raise UsageError(f"the number of candidates must be at least 1, not {fetch_k}")
+        self.datastore = datastore
+        self.kind: SearchKind = kind
+        self.making: QueryMaking = making
+        self.reranker = reranker
+        self.fetch_k = fetch_k
+
+    def retrieve(self, questions: Sequence[Question | str], k: int) -> list[Retrieval]:
+        """For each question (or bare query) its k best passages, all searched in one batch.
+
+        Hit.stages holds the score of every stage: the search's, "rrf" where several rankings were fused (with "option:0",
+        "option:1", … for the options whose query found the passage), the reranker's.
+        """
+        queries = [[q] if isinstance(q, str) else queries_for(q, self.making) for q in questions]
+        # Fusion and reranking choose among candidates: they need more of them than are asked for.
+        depth = max(k, self.fetch_k) if self.reranker is not None or any(len(q) > 1 for q in queries) else k
+        found = iter(self.datastore.find([query for group in queries for query in group], depth, self.kind))
+        retrievals = []
+        for question, group in zip(questions, queries, strict=True):
+            parts = [next(found) for _ in group]
+            hits = parts[0].hits if len(parts) == 1 else fuse([_named(part.hits, n) for n, part in enumerate(parts)])
+            rerank_flops = 0.0
+            if self.reranker is not None:
+                before = getattr(self.reranker, "flops", 0.0)
+                text = question if isinstance(question, str) else question.text
+                hits = rerank(text, hits[: self.fetch_k], self.reranker)
+                rerank_flops = getattr(self.reranker, "flops", 0.0) - before
+            kept = [replace(hit, rank=n) for n, hit in enumerate(hits[:k], 1)]
+            retrievals.append(Retrieval(kept, sum(part.flops for part in parts), rerank_flops))
+        return retrievals
+
+
+def _named(hits: Sequence[Hit], option: int) -> list[Hit]:
+    """The hits of one option's query, saying so in their stages."""
+    return [replace(hit, stages={f"option:{option}": hit.score, **hit.stages}) for hit in hits]
