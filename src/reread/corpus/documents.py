@@ -30,8 +30,8 @@ def read_documents(corpora: Sequence[str], *, rejects: Rejects) -> Iterator[Docu
 
     A CORPUS is a file, a folder, a glob or hf:DATASET; formats are told by content, then by name (JSON lines, JSON,
     Parquet, text, Markdown, HTML, WARC and WET; gzip, zstd and bzip2 where they apply). A record that cannot be
-    read goes to `rejects` with its reason and never ends the run. Ids are the records' own and may repeat; who needs them unique
-    (datastore.build) rejects the later one.
+    read goes to `rejects` with its reason and never ends the run. Ids are the records' own and may repeat;
+    who needs them unique (datastore.build) rejects the later one.
 
     Raises CorpusError for a corpus that is missing or has no readable document, and MissingExtra where a format needs
     an optional package.
