@@ -27,7 +27,7 @@ WEIGHTS: tuple[Weights, ...] = ("none", "binomial")
 MMLU_CEILING = 0.9407
 """The ceiling that the paper held fixed for MMLU: 0.25 + 0.6907 (facts of arXiv 2511.04234)."""
 
-DEFAULT_CEILINGS = {"mmlu": MMLU_CEILING}
+DEFAULT_CEILINGS = {"mmlu": MMLU_CEILING, "mmlu_redux": MMLU_CEILING}
 DEFAULT_FLOOR = 0.25
 """Chance with four options."""
 

@@ -143,7 +143,7 @@ def joint_resamples(source: Source, points: Points, *, n_resamples: int, seed: i
     for record in JsonLines(source.run / "answers.jsonl").read():
         if record.get("benchmark") == source.benchmark and record.get("score") is not None:
             key = (str(record.get("rung", "")), str(record["arm"]))
-            scores.setdefault(key, {})[str(record["question_id"])] = float(record["score"])
+            scores.setdefault(key, {}).setdefault(str(record["question_id"]), float(record["score"]))
     rung_of = {flops: name for name, flops in flops_of.items() if flops}
     outside = list(points.outside_baselines.values())
     columns = []

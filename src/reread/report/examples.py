@@ -1,0 +1,155 @@
+"""Questions that retrieval mended and questions that it broke, with the passages that did it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reread.analysis.changes import Changes, Outcome, changes
+from reread.analysis.multiplier import BASELINE
+from reread.report.run import BenchmarkScores, Run
+from reread.runs import content_seed
+
+N_EXAMPLES = 3
+N_PASSAGES = 3
+MAX_CHARS = 700
+"""A passage or question is shown up to this length."""
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    letter: str
+    text: str
+    is_gold: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ShownPassage:
+    rank: int
+    title: str
+    doc_id: str
+    parts: tuple[tuple[str, bool], ...]
+    """The text in pieces, each with whether it is an accepted answer."""
+    holds_answer: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    question: str
+    subject: str
+    options: tuple[Option, ...]
+    gold: str
+    before: str | None
+    """The baseline's answer; None where nothing could be read out of it."""
+    after: str | None
+    passages: tuple[ShownPassage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """What one arm changed on one rung."""
+
+    rung: str
+    arm: str
+    found: Changes
+    mended: tuple[Example, ...]
+    broken: tuple[Example, ...]
+
+
+def examples(run: Run, scores: BenchmarkScores) -> Examples | None:
+    """Three mended and three broken questions of the headline arm on the largest rung.
+
+    Drawn by a hash of their ids, so that nobody chose them. None where the run holds no such answers.
+    """
+    arm = scores.headline_arm
+    rungs = [rung for rung in scores.ladder or scores.rungs if BASELINE in rung.arms and arm in rung.arms]
+    if arm is None or not rungs:
+        return None
+    rung = rungs[-1].name
+    answers = run.answers(scores.name, rung, (BASELINE, arm))
+    found = changes(_outcomes(answers[BASELINE]), _outcomes(answers[arm]))
+    if not found.n:
+        return None
+    mended, broken = _drawn(found.mended), _drawn(found.broken)
+    rows = answers[arm]
+    passages = run.passages(
+        str(hit.get("passage_id")) for q in (*mended, *broken) for hit in _hits(rows[q])[:N_PASSAGES]
+    )
+    questions = run.questions(scores.name) if mended or broken else {}
+
+    def shown(ids: Sequence[str]) -> tuple[Example, ...]:
+        return tuple(_example(questions.get(q, {}), answers[BASELINE][q], rows[q], passages) for q in ids)
+
+    return Examples(rung, arm, found, shown(mended), shown(broken))
+
+
+def marked(text: str, answers: Sequence[str]) -> tuple[tuple[str, bool], ...]:
+    """The text in pieces; those that are one of the answers, whole words in any case, are marked."""
+    wanted = sorted({answer.strip() for answer in answers if len(answer.strip()) > 1}, key=len, reverse=True)
+    if not wanted:
+        return ((text, False),)
+    pattern = re.compile(r"(?<!\w)(" + "|".join(map(re.escape, wanted)) + r")(?!\w)", re.IGNORECASE)
+    pieces = pattern.split(text)
+    return tuple((piece, i % 2 == 1) for i, piece in enumerate(pieces) if piece)
+
+
+def _example(
+    question: Mapping[str, Any],
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    passages: Mapping[str, Mapping[str, Any]],
+) -> Example:
+    # A run keeps questions and passages in files of their own; rows that carry them inline are read as well.
+    text = str(question.get("text") or after.get("question") or after.get("question_id"))
+    choices = question.get("choices") or after.get("choices") or ()
+    gold = [str(answer) for answer in question.get("answers") or _as_list(after.get("gold"))]
+    options = tuple(Option(LETTERS[i], str(choice), LETTERS[i] in gold) for i, choice in enumerate(choices[:26]))
+    wanted = [option.text for option in options if option.is_gold] if options else gold
+    shown: list[ShownPassage] = []
+    for hit in _hits(after)[:N_PASSAGES]:
+        passage = passages.get(str(hit.get("passage_id")), hit)
+        body = str(passage.get("text") or "")
+        if not body:
+            continue
+        parts = marked(_cut(body), wanted)
+        holds = any(is_answer for _, is_answer in marked(body, wanted))
+        rank = int(hit.get("rank") or len(shown) + 1)
+        shown.append(
+            ShownPassage(rank, str(passage.get("title") or ""), str(passage.get("doc_id") or ""), parts, holds)
+        )
+    return Example(
+        question=_cut(text),
+        subject=str(question.get("subject") or ""),
+        options=options,
+        gold=", ".join(gold[:5]),
+        before=before.get("answer"),
+        after=after.get("answer"),
+        passages=tuple(shown),
+    )
+
+
+def _outcomes(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Outcome]:
+    return {
+        q: Outcome(row.get("answer"), float(row["score"])) for q, row in rows.items() if row.get("score") is not None
+    }
+
+
+def _hits(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return list(row.get("hits") or ())
+
+
+def _as_list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
+
+
+def _drawn(ids: Sequence[str]) -> list[str]:
+    return sorted(ids, key=lambda question_id: content_seed("example", question_id))[:N_EXAMPLES]
+
+
+def _cut(text: str) -> str:
+    text = text.strip()
+    return text if len(text) <= MAX_CHARS else text[:MAX_CHARS].rsplit(" ", 1)[0] + " …"

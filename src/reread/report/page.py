@@ -1,0 +1,148 @@
+"""One self-contained HTML file from finished run folders: no script, nothing loaded from elsewhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reread import __version__
+from reread.report import numbers, series, tables
+from reread.report.examples import Examples, examples
+from reread.report.figures import Drawing, draw_arms, draw_ladder, draw_sensitivity
+from reread.report.headline import headline
+from reread.report.run import BenchmarkScores, Run, load_run
+from reread.runs import write_text_atomically
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+TEMPLATE = "report.html.j2"
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkSection:
+    """Everything the page says about one benchmark."""
+
+    scores: BenchmarkScores
+    sentence: str
+    matrix: tables.Table
+    rows: tables.Table
+    unparsed: tuple[int, int] | None
+    multipliers: tables.Table | None
+    sensitivity: tables.Table | None
+    controls: tables.Table | None
+    recall: tables.Table | None
+    subjects: tables.Table | None
+    ladder_figure: Drawing | None
+    arm_figure: Drawing | None
+    sensitivity_figure: Drawing | None
+    examples: Examples | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunSection:
+    """Everything the page says about one run."""
+
+    run: Run
+    benchmarks: tuple[BenchmarkSection, ...]
+    bill: tables.Table | None
+    break_even: tables.Table | None
+    decontamination: tables.Table | None
+
+
+def render_html(runs: Sequence[Run] | Run) -> str:
+    """The page as text. Everything that came out of a file is escaped, whatever it holds."""
+    return _rendered([_section(run, i) for i, run in enumerate(_as_runs(runs))])
+
+
+def write_report(runs: Sequence[Run | Path] | Run | Path, out: Path) -> Path:
+    """Write the page to `out`, and of a single run its figures to figures/ in the run folder; returns
+    `out`.
+    """
+    given = [runs] if isinstance(runs, Run | Path) else list(runs)
+    loaded = [load_run(run) if isinstance(run, Path) else run for run in given]
+    sections = [_section(run, i) for i, run in enumerate(loaded)]
+    write_text_atomically(out, _rendered(sections))
+    for section in sections:
+        for drawing in _drawings(section):
+            if len(sections) == 1 and out.parent.resolve() == section.run.path.resolve():
+                write_text_atomically(section.run.path / "figures" / f"{drawing.name}.svg", drawing.svg)
+    return out
+
+
+def _as_runs(runs: Sequence[Run] | Run) -> list[Run]:
+    return [runs] if isinstance(runs, Run) else list(runs)
+
+
+def _rendered(sections: Sequence[RunSection]) -> str:
+    title = ", ".join(section.run.name for section in sections)
+    return _template().render(sections=sections, title=title, version=__version__)
+
+
+def _section(run: Run, number: int) -> RunSection:
+    prefix = "" if number == 0 else f"run{number + 1}-"
+    return RunSection(
+        run=run,
+        benchmarks=tuple(_benchmark(run, scores, f"{prefix}{i + 1}") for i, scores in enumerate(run.benchmarks)),
+        bill=tables.bill_table(run),
+        break_even=tables.break_even_table(run),
+        decontamination=tables.decontamination_table(run),
+    )
+
+
+def _benchmark(run: Run, scores: BenchmarkScores, tag: str) -> BenchmarkSection:
+    ladder, arms = series.ladder_series(scores), series.arm_rows(scores)
+    fits = series.sensitivity_rows(scores)
+    # Names of figures are counted, not taken from the benchmark: a name from a file is no file name.
+    return BenchmarkSection(
+        scores=scores,
+        sentence=headline(scores),
+        matrix=tables.score_matrix(scores),
+        rows=tables.score_rows(run, scores),
+        unparsed=tables.unparsed_total(scores),
+        multipliers=tables.multiplier_table(scores),
+        sensitivity=tables.sensitivity_table(scores),
+        controls=tables.control_table(scores),
+        recall=tables.recall_table(scores),
+        subjects=tables.subject_table(scores),
+        ladder_figure=draw_ladder(f"curve-{tag}", ladder) if ladder else None,
+        arm_figure=draw_arms(f"arms-{tag}", arms, scores.chance) if arms else None,
+        sensitivity_figure=draw_sensitivity(f"fits-{tag}", fits, scores.headline_arm or "") if fits else None,
+        examples=examples(run, scores),
+    )
+
+
+def _drawings(section: RunSection) -> list[Drawing]:
+    found = []
+    for benchmark in section.benchmarks:
+        found += [benchmark.ladder_figure, benchmark.arm_figure, benchmark.sensitivity_figure]
+    return [drawing for drawing in found if drawing is not None]
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["flops"] = numbers.power_of_ten
+    environment.filters["count"] = numbers.count
+    environment.filters["percent"] = numbers.percent
+    environment.filters["flat"] = _flat
+    text = resources.files("reread.report").joinpath(TEMPLATE).read_text(encoding="utf-8")
+    return environment.from_string(text)
+
+
+def _flat(value: Any) -> str:
+    """A manifest's value in one line."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_flat(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return "; ".join(_flat(item) for item in value)
+    if isinstance(value, float) and math.isfinite(value):
+        return numbers.power_of_ten(value) if abs(value) >= 1e6 else f"{value:g}"
+    return "–" if value is None else str(value)

@@ -1,0 +1,176 @@
+"""What a run folder holds, read for a report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from reread.analysis.multiplier import BASELINE
+from reread.analysis.points import read_scores
+from reread.errors import UsageError
+from reread.runs import JsonLines
+
+CONTROLS = ("random", "shuffled", "oracle")
+"""Arms whose passages were chosen on purpose; base names, modifiers may follow."""
+
+_HEADLINE_ARMS = ("retrieval", "rerank", "docs")
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One reader on one benchmark."""
+
+    name: str
+    train_flops: float | None
+    arms: Mapping[str, Mapping[str, Any]]
+    comparisons: Sequence[Mapping[str, Any]] = ()
+    multipliers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    subjects: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+
+    def comparison(self, a: str, b: str) -> Mapping[str, Any] | None:
+        """The paired comparison of b against a, where it was made."""
+        return next((c for c in self.comparisons if c.get("a") == a and c.get("b") == b), None)
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkScores:
+    """One benchmark's part of scores.json; parts that the run does not have are empty."""
+
+    name: str
+    kind: str
+    chance: float | None
+    rungs: tuple[Rung, ...]
+    curve: Mapping[str, Any] | None = None
+    curve_error: str | None = None
+    sensitivity: Sequence[Mapping[str, Any]] = ()
+    recall: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Every arm, in the order in which the rungs name them."""
+        return tuple(dict.fromkeys(arm for rung in self.rungs for arm in rung.arms))
+
+    @property
+    def ladder(self) -> tuple[Rung, ...]:
+        """Rungs with training FLOPs, smallest first."""
+        known = [rung for rung in self.rungs if rung.train_flops]
+        return tuple(sorted(known, key=lambda rung: rung.train_flops or 0.0))
+
+    @property
+    def headline_arm(self) -> str | None:
+        """The plainest arm that retrieves; else the first that is neither baseline nor control."""
+        for arm in _HEADLINE_ARMS:
+            if arm in self.arms:
+                return arm
+        return next((arm for arm in self.arms if arm != BASELINE and not is_control(arm)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A finished run folder."""
+
+    path: Path
+    name: str
+    headline: str
+    benchmarks: tuple[BenchmarkScores, ...]
+    """The headline first."""
+    ledger: Mapping[str, Any]
+    decontamination: Mapping[str, Any]
+    published: str | None
+    manifest: Mapping[str, Any]
+    recipe_text: str
+
+    @property
+    def headline_scores(self) -> BenchmarkScores | None:
+        return self.benchmarks[0] if self.benchmarks else None
+
+    def questions(self, benchmark: str) -> dict[str, dict[str, Any]]:
+        """Rows of questions.jsonl by question id; empty where the run keeps them inside its answers."""
+        rows = JsonLines(self.path / "questions.jsonl").read()
+        return {str(row["question_id"]): row for row in rows if row.get("benchmark") == benchmark}
+
+    def passages(self, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Rows of passages.jsonl of the given ids."""
+        wanted = set(ids)
+        rows = JsonLines(self.path / "passages.jsonl").read()
+        return {str(row["passage_id"]): row for row in rows if str(row.get("passage_id")) in wanted}
+
+    def answers(self, benchmark: str, rung: str, arms: Iterable[str]) -> dict[str, dict[str, dict[str, Any]]]:
+        """Rows of answers.jsonl by arm and question id, of one rung and some of its arms."""
+        found: dict[str, dict[str, dict[str, Any]]] = {arm: {} for arm in arms}
+        for row in JsonLines(self.path / "answers.jsonl").read():
+            if row.get("benchmark") == benchmark and row.get("rung", rung) == rung and row.get("arm") in found:
+                found[row["arm"]].setdefault(str(row["question_id"]), row)
+        return found
+
+
+def is_control(arm: str) -> bool:
+    return arm.partition("+")[0] in CONTROLS
+
+
+def load_run(path: Path) -> Run:
+    """A run folder as its files stand. Raises UsageError where it has no readable scores.json."""
+    scores = read_scores(path)
+    entries = scores.get("benchmarks")
+    if not isinstance(entries, dict) or not entries:
+        raise UsageError(f"{path / 'scores.json'} names no benchmarks; run its recipe again")
+    headline = scores.get("headline")
+    names = sorted(entries, key=lambda name: name != headline) if headline in entries else list(entries)
+    try:
+        benchmarks = tuple(_benchmark(name, entries[name]) for name in names)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"{path / 'scores.json'} does not have the shape of scores ({error!r}); run its recipe again"
+        ) from error
+    recipe = path / "recipe.yaml"
+    return Run(
+        path=path,
+        name=str(scores.get("name") or path.name),
+        headline=names[0],
+        benchmarks=benchmarks,
+        ledger=scores.get("ledger") or {},
+        decontamination=scores.get("decontamination") or {},
+        published=scores.get("published"),
+        manifest=_manifest(path / "manifest.json"),
+        recipe_text=recipe.read_text(encoding="utf-8", errors="replace") if recipe.is_file() else "",
+    )
+
+
+def _benchmark(name: str, entry: Mapping[str, Any]) -> BenchmarkScores:
+    rungs = entry.get("rungs")
+    if not rungs and entry.get("arms"):
+        # An eval of one reader may carry its arms without a rung around them.
+        rungs = [{"name": entry.get("reader", ""), "train_flops": None, **entry}]
+    return BenchmarkScores(
+        name=name,
+        kind=str(entry.get("kind") or ""),
+        chance=entry.get("chance") or None,
+        rungs=tuple(
+            Rung(
+                name=str(rung["name"]),
+                train_flops=rung.get("train_flops") or None,
+                arms=dict(rung["arms"]),
+                comparisons=tuple(rung.get("comparisons") or ()),
+                multipliers=dict(rung.get("multipliers") or {}),
+                subjects=dict(rung.get("subjects") or {}),
+            )
+            for rung in rungs or ()
+        ),
+        curve=entry.get("curve") or None,
+        curve_error=entry.get("curve_error") or entry.get("curve_reason"),
+        sensitivity=tuple(entry.get("sensitivity") or ()),
+        recall=dict(entry.get("retrieval") or {}),
+    )
+
+
+def _manifest(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"{path} is not JSON ({error}); delete it and run the recipe again") from error
+    return manifest if isinstance(manifest, dict) else {}

@@ -1,0 +1,114 @@
+"""The table that a terminal shows after a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from reread.analysis.multiplier import BASELINE
+from reread.errors import UsageError
+from reread.report import numbers
+from reread.report.run import BenchmarkScores, Run, Rung
+
+DASH_OPEN = "∞"
+"""The end of an interval that has none."""
+
+
+def score_table(run: Run, benchmark: str | None = None) -> Table:
+    """Accuracy in percent with its 95 % interval, for one benchmark (the headline): rungs down and arms
+    across on a ladder, arms down for a single reader. `*` marks a paired difference to the baseline with
+    corrected p < 0.05.
+    """
+    name = benchmark or run.headline
+    scores = next((entry for entry in run.benchmarks if entry.name == name), None)
+    if scores is None:
+        known = ", ".join(entry.name for entry in run.benchmarks)
+        raise UsageError(f"{run.path} has no benchmark {name!r}; it has {known}")
+    return _of_one_reader(scores) if len(scores.rungs) == 1 else _of_ladder(scores)
+
+
+def _of_ladder(scores: BenchmarkScores) -> Table:
+    table = _table(f"{escape(scores.name)}: accuracy in % (95 % interval){_n_of(scores)}")
+    table.add_column("arm", overflow="fold")
+    for rung in scores.rungs:
+        flops = f"\n{rung.train_flops:.1e}".replace("+", "") if rung.train_flops else ""
+        table.add_column(escape(rung.name) + flops, justify="right", overflow="fold")
+    for arm in scores.arms:
+        table.add_row(escape(arm), *(_cell(rung, arm) for rung in scores.rungs))
+    worth_of = scores.headline_arm
+    if worth_of is not None and any(worth_of in rung.multipliers for rung in scores.rungs):
+        table.add_section()
+        cells = (_worth(rung.multipliers.get(worth_of, {})) for rung in scores.rungs)
+        table.add_row(f"{escape(worth_of)}\nis worth", *cells)
+    return table
+
+
+def _worth(found: Mapping[str, Any]) -> str:
+    low, high = found.get("low"), found.get("high")
+    if low is None and high is None:
+        return numbers.multiplier_cell(found)
+    start, end = (DASH_OPEN if edge is None else f"{edge:.1f}" for edge in (low, high))
+    return f"{numbers.multiplier_cell(found)}\n[dim]{start}–{end}[/dim]"
+
+
+def _of_one_reader(scores: BenchmarkScores) -> Table:
+    rung = scores.rungs[0]
+    title = escape(f"{scores.name}: {rung.name}" if rung.name else scores.name)
+    table = _table(title)
+    table.add_column("arm", overflow="fold")
+    for column in (
+        "n",
+        "accuracy %",
+        "95 % interval",
+        "against baseline",
+        "p",
+        "mended",
+        "broken",
+        "unparsed",
+    ):
+        table.add_column(column, justify="right")
+    for arm, score in rung.arms.items():
+        compared: Mapping[str, Any] = rung.comparison(BASELINE, arm) or {}
+        table.add_row(
+            escape(arm),
+            numbers.count(score.get("n")),
+            numbers.percent(score.get("accuracy")),
+            numbers.percent_range(score.get("low"), score.get("high")),
+            numbers.points(compared.get("difference")),
+            numbers.p_value(compared.get("p")),
+            numbers.count(compared.get("mended")),
+            numbers.count(compared.get("broken")),
+            numbers.count(score.get("unparsed")),
+        )
+    return table
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+
+
+def _cell(rung: Rung, arm: str) -> str:
+    score = rung.arms.get(arm)
+    if score is None or score.get("accuracy") is None:
+        return numbers.DASH
+    mark = "*" if is_significant(rung.comparison(BASELINE, arm)) else ""
+    low, high = score.get("low"), score.get("high")
+    interval = f"\n[dim]{100 * low:.0f}–{100 * high:.0f}[/dim]" if low is not None and high is not None else ""
+    return f"{numbers.percent(score['accuracy'])}{mark}{interval}"
+
+
+def is_significant(compared: Mapping[str, Any] | None) -> bool:
+    """p < 0.05, corrected for the number of comparisons where the run gives that."""
+    if not compared:
+        return False
+    p = compared.get("p_holm", compared.get("p"))
+    return p is not None and p < 0.05
+
+
+def _n_of(scores: BenchmarkScores) -> str:
+    counts = {score.get("n") for rung in scores.rungs for score in rung.arms.values()} - {None}
+    return f", n = {numbers.count(counts.pop())}" if len(counts) == 1 else ""
