@@ -42,7 +42,7 @@ def _of_multiplier(scores: BenchmarkScores, arm: str, rung: Rung, multiplied: li
     if len(multiplied) > 1:
         values = [other.multipliers[arm]["value"] for other in multiplied]
         n_outside = sum(bool(other.multipliers[arm].get("extrapolated")) for other in multiplied)
-        outside = f", {n_outside} of them beyond the ladder" if n_outside else ""
+        outside = f" ({n_outside} of them beyond the ladder)" if n_outside else ""
         mean = numbers.times(geometric_mean(values))
         sentence += f" Over {len(values)} rungs{outside} the geometric mean is {mean}."
     return sentence

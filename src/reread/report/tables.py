@@ -10,7 +10,7 @@ from reread.analysis.ledger import STAGES, Charge, bill
 from reread.analysis.multiplier import BASELINE
 from reread.analysis.published import published_accuracy, published_contamination
 from reread.report import numbers
-from reread.report.run import BenchmarkScores, Run, is_control
+from reread.report.run import BenchmarkScores, Run, Rung, is_control
 from reread.report.terminal import is_significant
 
 CONTROL_MEANINGS = {
@@ -36,7 +36,7 @@ class Cell:
 class Table:
     """A head and rows of cells; the first cell of a row names it."""
 
-    head: tuple[str, ...]
+    head: tuple[str | Cell, ...]
     rows: tuple[tuple[Cell, ...], ...]
     caption: str = ""
 
@@ -56,10 +56,7 @@ def score_matrix(scores: BenchmarkScores) -> Table:
             interval = numbers.percent_range(score.get("low"), score.get("high"))
             cells.append(Cell(numbers.percent(score["accuracy"]), interval, note, _tone(compared)))
         rows.append(tuple(cells))
-    head = tuple(
-        f"{rung.name} ({numbers.power_of_ten(rung.train_flops)} FLOPs)" if rung.train_flops else rung.name
-        for rung in scores.rungs
-    )
+    head = tuple(_rung_head(rung) for rung in scores.rungs)
     caption = (
         "Accuracy in percent with its 95 % interval (Wilson); under it the difference to the baseline in "
         "points, "
@@ -131,10 +128,7 @@ def multiplier_table(scores: BenchmarkScores) -> Table | None:
             reason = str(found.get("reason") or "") if found.get("value") is None else ""
             cells.append(Cell(numbers.multiplier_cell(found), interval if found else "", reason))
         rows.append(tuple(cells))
-    head = tuple(
-        f"{rung.name} ({numbers.power_of_ten(rung.train_flops)} FLOPs)" if rung.train_flops else rung.name
-        for rung in rungs
-    )
+    head = tuple(_rung_head(rung) for rung in rungs)
     return Table(("arm", *head), tuple(rows))
 
 
@@ -292,6 +286,10 @@ def decontamination_table(run: Run) -> Table | None:
             cells.append(Cell(numbers.percent(published.get(name))))
         rows.append(tuple(cells))
     return Table((*head, *(["published %"] if published else [])), tuple(rows))
+
+
+def _rung_head(rung: Rung) -> Cell:
+    return Cell(rung.name, f"{numbers.power_of_ten(rung.train_flops)} FLOPs" if rung.train_flops else "")
 
 
 def _tone(compared: Mapping[str, Any] | None) -> str:

@@ -14,7 +14,7 @@ from reread.errors import UsageError
 from reread.report import numbers
 from reread.report.run import BenchmarkScores, Run, Rung
 
-DASH_OPEN = "∞"
+OPEN = "?"
 """The end of an interval that has none."""
 
 
@@ -51,7 +51,7 @@ def _worth(found: Mapping[str, Any]) -> str:
     low, high = found.get("low"), found.get("high")
     if low is None and high is None:
         return numbers.multiplier_cell(found)
-    start, end = (DASH_OPEN if edge is None else f"{edge:.1f}" for edge in (low, high))
+    start, end = (OPEN if edge is None else f"{edge:.1f}" for edge in (low, high))
     return f"{numbers.multiplier_cell(found)}\n[dim]{start}–{end}[/dim]"
 
 

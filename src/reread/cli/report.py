@@ -1,0 +1,30 @@
+"""`reread report`: one self-contained page from finished run folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from reread.report import load_run, score_table, write_report
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Finished run folders.", show_default=False)],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The page (default: report.html in the only run folder, or here).", show_default=False),
+    ] = None,
+) -> None:
+    """Rebuild the page and its figures from a run's files: no model, nothing fetched.
+
+    Example: reread report runs/demo --out report.html
+    """
+    loaded = [load_run(run) for run in runs]
+    console = Console(highlight=False)
+    for run in loaded:
+        console.print(score_table(run))
+    target = out or (runs[0] / "report.html" if len(runs) == 1 else Path("report.html"))
+    console.print(f"report: {write_report(loaded, target)}", soft_wrap=True, markup=False)
