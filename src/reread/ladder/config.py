@@ -23,9 +23,9 @@ class RungConfig:
     mlp_ratio: float = 2.75
     """Hidden width of the gated MLP over the width, rounded to a multiple of 32 (8/3 keeps the size of an
     ungated MLP of ratio 4: Shazeer 2020, arXiv 2002.05202)."""
-    context: int = 192
+    context: int = 256
     """Longest sequence trained on, in tokens."""
-    batch_rows: int = 8
+    batch_rows: int = 6
     query_scale: float = 3.0
     """Start value of the queries' norm weights. QK-norm (Henry et al. 2020, arXiv 2010.04245) bounds the
     attention logits by sqrt(head size) × scales, which at head size 32 is too flat for a model this small to
@@ -104,9 +104,7 @@ def rungs_from_dial(
     tokens with the rest. `overrides` are RungConfig fields for every rung.
     """
     if n_rungs < 1 or span < 1:
-        raise UsageError(
-            f"a ladder needs at least one rung and a span of at least 1, not {n_rungs} and {span}"
-        )
+        raise UsageError(f"a ladder needs at least one rung and a span of at least 1, not {n_rungs} and {span}")
     head = int(overrides.get("head_size", RungConfig.__dataclass_fields__["head_size"].default))
     rungs = []
     for i in range(n_rungs):

@@ -36,9 +36,7 @@ def document_text(document: Document) -> str:
     return f"{document.title}\n{document.text}" if document.title else document.text
 
 
-def shuffled(
-    documents: Iterable[Document], seed: int, buffer_size: int = SHUFFLE_BUFFER
-) -> Iterator[Document]:
+def shuffled(documents: Iterable[Document], seed: int, buffer_size: int = SHUFFLE_BUFFER) -> Iterator[Document]:
     """The documents in an order that a buffer of `buffer_size` can give."""
     rng = random.Random(seed)
     buffer: list[Document] = []
@@ -60,13 +58,10 @@ def token_ids(documents: Iterable[Document], tokenizer: Tokenizer, end: int) -> 
         waiting.append(document_text(document))
         if len(waiting) == TOKENIZE_AT_ONCE:
             yield from (
-                [end, *encoding.ids]
-                for encoding in tokenizer.encode_batch_fast(waiting, add_special_tokens=False)
+                [end, *encoding.ids] for encoding in tokenizer.encode_batch_fast(waiting, add_special_tokens=False)
             )
             waiting = []
-    yield from (
-        [end, *encoding.ids] for encoding in tokenizer.encode_batch_fast(waiting, add_special_tokens=False)
-    )
+    yield from ([end, *encoding.ids] for encoding in tokenizer.encode_batch_fast(waiting, add_special_tokens=False))
 
 
 def pack(documents: Iterable[list[int]], row_length: int) -> Iterator[list[int]]:

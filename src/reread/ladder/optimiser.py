@@ -78,9 +78,7 @@ class Optimiser:
             for name in self._others:
                 gradient = self._gradient(name)
                 mean = self.state[f"first.{name}"].lerp_(gradient, 1 - first)
-                square = (
-                    self.state[f"second.{name}"].mul_(second).addcmul_(gradient, gradient, value=1 - second)
-                )
+                square = self.state[f"second.{name}"].mul_(second).addcmul_(gradient, gradient, value=1 - second)
                 self.weights[name].addcdiv_(mean, square.sqrt().add_(ADAM_EPS), value=-other_lr * bias)
             for weight in self.weights.values():
                 weight.grad = None

@@ -86,9 +86,7 @@ def pretrain(
     optimiser = Optimiser(weights, rung.weight_decay)
     recipe_hash = content_hash([rung.as_dict(), n_vocabulary, corpus_checksum])
     n_steps, n_tokens, loss = _resume(out, recipe_hash, weights, optimiser)
-    stream = batches(
-        documents, tokenizer, end=end, context=rung.context, batch_rows=rung.batch_rows, seed=rung.seed
-    )
+    stream = batches(documents, tokenizer, end=end, context=rung.context, batch_rows=rung.batch_rows, seed=rung.seed)
     for _ in range(n_steps):
         next(stream)
     rotation = rotations(rung.context, rung.head_size, rung.rope_theta)
@@ -104,9 +102,7 @@ def pretrain(
         here = float(total.detach()) / n_here
         loss = here if loss is None else LOSS_MEMORY * loss + (1 - LOSS_MEMORY) * here
         if not here < float("inf"):
-            raise UsageError(
-                f"rung {rung.name}: the loss is {here} at step {n_steps}; lower matrix_lr or other_lr"
-            )
+            raise UsageError(f"rung {rung.name}: the loss is {here} at step {n_steps}; lower matrix_lr or other_lr")
         if progress is not None:
             progress(min(n_tokens, rung.n_tokens), rung.n_tokens)
         if time.monotonic() - saved > checkpoint_every_s:
@@ -181,9 +177,7 @@ def _resume(
         return 0, 0, None
     state = json.loads(state_file.read_text())
     if state["recipe_hash"] != recipe_hash:
-        raise RunFolderError(
-            f"{out} holds an unfinished rung of another recipe or corpus; give another --out"
-        )
+        raise RunFolderError(f"{out} holds an unfinished rung of another recipe or corpus; give another --out")
     tensors = load_file(str(out / CHECKPOINT / state["file"]))
     with torch.no_grad():
         for name, weight in weights.items():

@@ -63,7 +63,7 @@ class World:
         self.n_pages = int(n_articles * pages_per_article)
         self.facts = Facts(
             seed,
-            n_things=n_things or n_articles // 2,
+            n_things=n_things or n_articles,
             n_once=ONCE_ONLY_ON_A_PAGE * self.n_pages,
             n_notable=n_notable,
             n_targets=n_targets,
@@ -100,9 +100,7 @@ class World:
     def article(self, number: int) -> tuple[str, str]:
         """(title, text) of the number-th article."""
         plan = self.plan(number)
-        return self.facts.name(plan.subject), self._word(
-            plan, random.Random(content_seed(self.seed, "words", number))
-        )
+        return self.facts.name(plan.subject), self._word(plan, random.Random(content_seed(self.seed, "words", number)))
 
     # Exercise pages -------------------------------------------------------------------------------------------
 
@@ -130,10 +128,9 @@ class World:
         rng.shuffle(about)
         n_questions = 5 if passages else rng.choice((1, 2, 3, 4))
         n_elsewhere = rng.choice((0, 0, 0, 1, 2, 5)) if passages else n_questions
-        asked = about[: n_questions - n_elsewhere]
-        for _ in range(n_elsewhere):
-            asked.append(rng.choice(self.plan(rng.randrange(self.n_articles)).facts))
-        asked = [fact for fact in dict.fromkeys(asked) if fact not in self.question_set.held_out]
+        asked = [fact for fact in about[: n_questions - n_elsewhere] if fact not in self.question_set.held_out]
+        asked.extend(self._other_facts(rng, n_elsewhere))
+        asked = list(dict.fromkeys(asked))
         asked.extend(self.question_set.leaks.get(number, ()))
         rng.shuffle(asked)
         lines = []
@@ -144,6 +141,14 @@ class World:
             lines.append(f"{stem} {self.facts.object_name(fact)}.")
         return "\n\n".join([*passages, "\n".join(lines)] if lines else passages)
 
+    def _other_facts(self, rng: random.Random, n: int) -> Iterator[Fact]:
+        """n facts, by mention, that no benchmark asks about."""
+        while n:
+            fact = rng.choice(self.plan(rng.randrange(self.n_articles)).facts)
+            if fact not in self.question_set.held_out:
+                yield fact
+                n -= 1
+
     # The corpus and its questions -----------------------------------------------------------------------------
 
     def documents(self) -> Iterator[Document]:
@@ -152,9 +157,7 @@ class World:
         page = 0
         for number in range(self.n_articles):
             title, text = self.article(number)
-            yield Document(
-                id=f"world-{number:06d}", text=text, source=SOURCE, title=title, meta={"type": "article"}
-            )
+            yield Document(id=f"world-{number:06d}", text=text, source=SOURCE, title=title, meta={"type": "article"})
             while page < self.n_pages * (number + 1) // self.n_articles:
                 yield Document(
                     id=f"world-page-{page:06d}",

@@ -59,9 +59,7 @@ class Facts:
         The law's distribution function is inverted in closed form, so no table grows with the world.
         """
         top = self.n_things
-        rank = int(
-            (shift + 1) * math.exp(rng.random() * math.log((top + shift + 1) / (shift + 1))) - shift - 1
-        )
+        rank = int((shift + 1) * math.exp(rng.random() * math.log((top + shift + 1) / (shift + 1))) - shift - 1)
         rank = min(rank, top - 1)
         return Thing(KINDS[rank % len(KINDS)], rank // len(KINDS))
 

@@ -64,9 +64,7 @@ class NamePool:
         return f"{self.given[(round_ + self.order[column]) % len(self.given)]} {self.stems[column]}"
 
 
-def make_pools(
-    kinds: Sequence[str], n_names: int, n_notable: int, seed: int, n_given: int = 80
-) -> dict[str, NamePool]:
+def make_pools(kinds: Sequence[str], n_names: int, n_notable: int, seed: int, n_given: int = 80) -> dict[str, NamePool]:
     """A pool of at least `n_names` names for each kind; kinds and parts of names share no word."""
     n_stems = max(120, -(-max(0, n_names - n_notable) // n_given))
     per_kind = n_notable + n_given + n_stems

@@ -55,8 +55,7 @@ class QuestionSet:
             page: (fact,) for page, fact in zip(numbers, rng.sample(facts, n_leaked), strict=True)
         }
         control = tuple(
-            Fact(thing := world.facts.control(i), (i // len(KINDS)) % len(SCHEMA[thing.kind]))
-            for i in range(n)
+            Fact(thing := world.facts.control(i), (i // len(KINDS)) % len(SCHEMA[thing.kind])) for i in range(n)
         )
         return cls(single, short, control, frozenset(facts), leaks)
 
@@ -77,9 +76,7 @@ class QuestionSet:
             _question(world, "world-multihop", i, pair, stated)
             for i, pair in enumerate(both_stated[: len(self.single)])
         ]
-        control = [
-            _question(world, "world-control", i, (fact,), stated) for i, fact in enumerate(self.control)
-        ]
+        control = [_question(world, "world-control", i, (fact,), stated) for i, fact in enumerate(self.control)]
         return {"world": single, "world-short": short, "world-multihop": multihop, "world-control": control}
 
     def _draw_hops(self, world: World) -> Iterator[tuple[Fact, Fact]]:
@@ -143,9 +140,7 @@ def _noun_phrase(world: World, fact: Fact) -> str:
     return stem[0].lower() + stem[1:].rsplit(" is", 1)[0]
 
 
-def _options(
-    world: World, fact: Fact, gold: str, question_id: str, number: int
-) -> tuple[tuple[str, ...], str]:
+def _options(world: World, fact: Fact, gold: str, question_id: str, number: int) -> tuple[tuple[str, ...], str]:
     """Four options of one type, the right one in each place equally often."""
     rng = random.Random(content_seed(world.seed, question_id))
     target = fact.schema.target
@@ -156,9 +151,7 @@ def _options(
             others[other] = None
     # Blocks of four questions hold each place once, in a shuffled order.
     places = list(range(4))
-    random.Random(content_seed(world.seed, "places", question_id.rsplit("-", 1)[0], number // 4)).shuffle(
-        places
-    )
+    random.Random(content_seed(world.seed, "places", question_id.rsplit("-", 1)[0], number // 4)).shuffle(places)
     place = places[number % 4]
     options = list(others)
     options.insert(place, gold)

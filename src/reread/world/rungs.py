@@ -29,9 +29,7 @@ STORED = Path(__file__).parent / "rungs"
 def stored_rungs() -> list[Path]:
     """The checkpoint folders of the rungs that come with the package, by training FLOPs."""
     folders = [path.parent for path in STORED.glob(f"*/{RUNG_FILE}")]
-    return sorted(
-        folders, key=lambda folder: float(json.loads((folder / RUNG_FILE).read_text())["train_flops"])
-    )
+    return sorted(folders, key=lambda folder: float(json.loads((folder / RUNG_FILE).read_text())["train_flops"]))
 
 
 def train_ladder(

@@ -56,9 +56,9 @@ VALUES: dict[str, tuple[str, ...]] = {
         "lynx otter owl panther raven salmon stag swan tortoise wolf"
     ),
     "genre": _words(
-        "allegory ballad chronicle comedy diary elegy epic fable farce guide hymn legend lullaby "
+        "biography ballad chronicle comedy diary dirge fairytale fable farce guide hymn legend lullaby "
         "memoir mystery novel "
-        "opera oratorio parody pastoral play poem prayer psalm romance saga satire sermon sonnet tragedy"
+        "musical requiem parody pastoral play poem prayer psalm romance saga satire sermon sonnet tragedy"
     ),
     "colour": _words(
         "azure beige black blue bronze brown cream crimson cyan gold green grey indigo ivory lilac "
@@ -135,8 +135,8 @@ SCHEMA: dict[str, tuple[Relation, ...]] = {
             "emblem",
             "animal",
             (
-                "{S} shows a {O} on its flag",
-                "{S} bears a {O} on its coat of arms",
+                "{S} shows the {O} on its flag",
+                "{S} bears the {O} on its arms",
                 "{S} keeps the {O} as its sign",
             ),
             (
@@ -206,7 +206,7 @@ SCHEMA: dict[str, tuple[Relation, ...]] = {
         Relation(
             "colour",
             "colour",
-            ("{S} has a {O} tint", "{S} forms {O} crystals", "{S} looks {O} in daylight"),
+            ("{S} has a tint of {O}", "{S} forms {O} crystals", "{S} looks {O} in daylight"),
             ("The colour of {S} is", "The hue that {S} shows is", "The crystals of {S} are"),
         ),
         Relation(
