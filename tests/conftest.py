@@ -31,7 +31,25 @@ def realdata() -> Path:
     """The folder of real data (REREAD_DATA, else ../shared/data beside the repository)."""
     folder = realdata_folder()
     if not folder.is_dir():
-        pytest.skip(
-            f"no real data at {folder}; set REREAD_DATA to the folder that holds benchmarks/ and corpora/"
-        )
+        pytest.skip(f"no real data at {folder}; set REREAD_DATA to the folder that holds benchmarks/ and corpora/")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_rungs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two rungs trained here on a small world."""
+    from probe_world import train_tiny_rungs
+
+    return train_tiny_rungs(tmp_path_factory.mktemp("ladder"))
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_rungs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished probe on the small world."""
+    from probe_world import tiny_recipe
+
+    from reread.probe import run_probe
+
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    run_probe(tiny_recipe(tiny_rungs), out)
+    return out

@@ -10,10 +10,11 @@ from pathlib import Path
 import reread
 
 SOURCE = Path(reread.__file__).parent
-FLOW = (
-    "types errors flops runs protocols recipe corpus decontaminate embed datastore retrieval reading scoring answering "
-    "benchmarks evaluation ladder analysis report world probe ask demo serve cli"
-).split()
+FLOW = [
+    *("types", "errors", "flops", "runs", "protocols", "recipe"),
+    *("corpus", "decontaminate", "embed", "datastore", "retrieval", "reading", "scoring", "answering"),
+    *("benchmarks", "evaluation", "ladder", "analysis", "report", "world", "probe", "ask", "demo", "serve", "cli"),
+]
 HEAVY = ("torch", "faiss", "transformers", "sentence_transformers", "matplotlib", "scipy", "numba", "pyarrow")
 
 

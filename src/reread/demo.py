@@ -6,11 +6,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from reread.ladder import RUNG_FILE
+from reread.ladder.train import RUNG_FILE
 from reread.probe import Stages, run_probe
 from reread.recipe import Recipe, parse_recipe
 from reread.runs import RunFolder
 from reread.world import World, stored_rungs, train_ladder
+from reread.world.rungs import LADDER
 
 ARMS = ("baseline", "sc", "retrieval", "retrieval+mmr", "docs", "random", "oracle")
 SHORT_ARMS = ("baseline", "sc", "retrieval", "random", "oracle")
@@ -28,10 +29,11 @@ def run_demo(out: Path, *, train: bool = False, stages: Stages | None = None) ->
 
     train: pre-train the ladder afresh, on the decontaminated corpus, instead of taking the rungs in the package.
     """
-    recipe = demo_recipe([rung.name for rung in stored_rungs()], trained=train)
+    names = [rung.name for rung in LADDER] if train else [rung.name for rung in stored_rungs()]
+    recipe = demo_recipe(names, trained=train)
     RunFolder(out).claim(recipe.model_dump(mode="json"))
     if train:
-        train_ladder(out / "ladder", stages=stages)
+        train_ladder(out / "ladder", stage=stages)
     else:
         for rung in stored_rungs():
             _copy(rung, out / "ladder" / rung.name)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from reread import __version__
@@ -22,7 +23,7 @@ from reread.answering.passages import PassageFinder
 from reread.answering.settings import Settings
 from reread.benchmarks import Benchmark, get_spec, load_benchmark
 from reread.corpus import Rejects, find_files, read_documents
-from reread.datastore import Datastore, build
+from reread.datastore import Datastore, SearchKind, build
 from reread.decontaminate import DEFAULT_THRESHOLD, ContaminationFilter, QuestionIndex
 from reread.embed import make_embedder
 from reread.errors import FitError, RecipeError, UsageError
@@ -51,6 +52,8 @@ Stages = Callable[[str], Progress]
 """Given a stage's title, where to report its progress."""
 
 RUNG_FILE = "rung.json"
+SEARCH_KINDS: Mapping[str, SearchKind] = MappingProxyType({"bm25": "bm25", "dense": "exact", "hybrid": "hybrid"})
+"""A recipe's retriever → how the store is searched."""
 
 
 def run_probe(recipe: Recipe, out: Path, *, stages: Stages | None = None) -> dict[str, Any]:
@@ -270,7 +273,7 @@ def _recall(
     recipe: Recipe, run: RunFolder, benchmarks: Mapping[str, Benchmark], datastore: Datastore, stages: Stages
 ) -> None:
     retriever = Retriever(
-        datastore, kind=recipe.retrieval.retriever, making="question", fetch_k=max(recipe.retrieval.recall_at)
+        datastore, kind=SEARCH_KINDS[recipe.retrieval.retriever], making="question", fetch_k=max(recipe.retrieval.recall_at)
     )
     for entry in recipe.benchmarks:
         questions = _questions(entry, benchmarks[entry.benchmark])
@@ -304,7 +307,7 @@ def _answer(
         benchmark = benchmarks[chosen.benchmark]
         arms = parse_arms(chosen.arms or recipe.arms)
         settings = _settings(recipe, chosen, benchmark, reader)
-        finder = PassageFinder(datastore, settings, retriever=recipe.retrieval.retriever, reranker=reranker)
+        finder = PassageFinder(datastore, settings, retriever=SEARCH_KINDS[recipe.retrieval.retriever], reranker=reranker)
         stack = Stack(reader, finder, settings, scorer_for(benchmark.kind), _exemplars(chosen, benchmark, settings))
         evaluate(
             run,

@@ -30,7 +30,7 @@ class Strict(BaseModel):
 class WorldRecipe(Strict):
     """A generated encyclopedia as corpus and benchmark."""
 
-    n_articles: Annotated[int, Field(ge=1000, le=10_000_000)] = 2000
+    n_articles: Annotated[int, Field(ge=100, le=10_000_000)] = 20_000
     seed: int = 0
     n_questions: Annotated[int, Field(ge=1)] = 500
     """Questions of each of the world's benchmarks."""

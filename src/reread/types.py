@@ -97,4 +97,4 @@ class Answer:
     flops: Mapping[str, float]
     """Inference FLOPs spent on this question by this arm, by stage: search, rerank, prompt, samples."""
     bits_per_byte: float | None = None
-    """Bits a byte that the accepted option's text cost the reader in the first view: a smooth measure beside the vote."""
+    """Bits a byte of the accepted option's text in the first view: a smooth measure beside the vote."""

@@ -10,9 +10,9 @@ import numpy as np
 
 from reread.answering.arms import Arm
 from reread.answering.settings import Settings
-from reread.datastore import Datastore
+from reread.datastore import Datastore, SearchKind
 from reread.protocols import Reranker
-from reread.retrieval import Retriever, mmr
+from reread.retrieval import Retriever, mmr, passage_similarity
 from reread.runs import content_seed
 from reread.types import Hit, Passage, Question
 
@@ -91,15 +91,20 @@ class PassageFinder:
             reranker=self.reranker if arm.rerank else None,
             fetch_k=max(k, self.settings.fetch_k) if choosing else k,
         )
-        retrieval = retriever.retrieve(questions, max(k, self.settings.fetch_k) if arm.mmr else k)
+        retrievals = retriever.retrieve(questions, max(k, self.settings.fetch_k) if arm.mmr else k)
         return [
             Found(
-                tuple(mmr(hits, self.datastore, lambda_=self.settings.mmr_lambda, k=k)) if arm.mmr else tuple(hits[:k]),
-                search_flops=retrieval.search_flops / len(questions),
-                rerank_flops=retrieval.rerank_flops / len(questions),
+                tuple(self._diverse(found.hits, k) if arm.mmr else found.hits),
+                search_flops=found.search_flops,
+                rerank_flops=found.rerank_flops,
             )
-            for hits in retrieval.hits
+            for found in retrievals
         ]
+
+    def _diverse(self, hits: Sequence[Hit], k: int) -> list[Hit]:
+        assert self.datastore is not None
+        similarity = passage_similarity(self.datastore, [hit.passage for hit in hits])
+        return mmr(hits, similarity, k=k, lambda_=self.settings.mmr_lambda)
 
     def _random(self, question: Question, alike: Sequence[Hit]) -> tuple[Hit, ...]:
         """As many random passages as were retrieved, each of about the length of its counterpart."""

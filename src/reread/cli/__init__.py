@@ -53,17 +53,21 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
+STOPPED = 130
+"""What typer makes of Ctrl-C."""
+
+
 def run(arguments: list[str]) -> int:
     """The exit code of one call; every expected failure is one sentence on stderr."""
     try:
         code = app(arguments, prog_name="reread", standalone_mode=False)
     except click.exceptions.Exit as stop:
-        return stop.exit_code
+        code = stop.exit_code
     except click.ClickException as misuse:
         misuse.show()
         return misuse.exit_code
     except (click.Abort, KeyboardInterrupt):
-        return _complain("stopped; what was finished is kept, and the same command goes on from there", 1)
+        code = STOPPED
     except RereadError as error:
         return _complain(str(error), error.exit_code)
     except BrokenPipeError:
@@ -80,6 +84,8 @@ def run(arguments: list[str]) -> int:
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             return _complain(f"no permission for {error.filename}; choose another folder", 2)
         raise
+    if code == STOPPED:
+        return _complain("stopped; what was finished is kept, and the same command goes on from there", 1)
     return code if isinstance(code, int) else 0
 
 

@@ -6,13 +6,16 @@ import json
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from reread.cli.options import AsJson
 from reread.cli.progress import stages
 from reread.errors import UsageError
+
+if TYPE_CHECKING:
+    from reread.datastore import SearchKind
 
 QUERIES_AT_ONCE = 256
 
@@ -23,6 +26,13 @@ class RetrieverKind(StrEnum):
     bm25 = "bm25"
     dense = "dense"
     hybrid = "hybrid"
+
+
+SEARCH_KINDS: dict[RetrieverKind, SearchKind] = {
+    RetrieverKind.bm25: "bm25",
+    RetrieverKind.dense: "exact",
+    RetrieverKind.hybrid: "hybrid",
+}
 
 
 def build(
@@ -106,7 +116,7 @@ def search(
         typer.echo(f"the store holds {len(datastore):,} passages, fewer than the {k:,} asked for", err=True)
     finder = Retriever(
         datastore,
-        "exact" if kind is RetrieverKind.dense else kind.value,
+        SEARCH_KINDS[kind],
         reranker=make_reranker(rerank) if rerank else None,
     )
     for first in range(0, len(asked), QUERIES_AT_ONCE):

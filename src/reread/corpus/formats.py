@@ -202,7 +202,7 @@ def html_text(content: bytes, encoding: str | None = None) -> tuple[str, str]:
     from resiliparse.parse.encoding import bytes_to_str, detect_encoding
     from resiliparse.parse.html import HTMLTree
 
-    tree = HTMLTree.parse(bytes_to_str(content, encoding or detect_encoding(content)))
+    tree = HTMLTree.parse(bytes_to_str(content, encoding or detect_encoding(content) or "utf-8"))
     text = extract_plain_text(tree, main_content=True, alt_texts=False, preserve_formatting=True)
     if not text.strip():
         text = extract_plain_text(tree, main_content=False, alt_texts=False)

@@ -75,7 +75,7 @@ def _decode_body(body: bytes, transfer_encoding: str, content_encoding: str) -> 
 
 
 def _join_chunks(body: bytes) -> bytes:
-    parts = []
+    parts: list[bytes] = []
     position = 0
     while True:
         end = body.find(b"\n", position, position + 64)

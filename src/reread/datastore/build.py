@@ -105,7 +105,7 @@ def build(
         "analyser": ANALYSER,
         "shard_passages": shard_passages,
     }
-    inputs = {
+    inputs: dict[str, Any] = {
         "corpora": [os.fspath(corpus) for corpus in corpora],
         "files": [_describe(file) for file in files],
         "made_from": dict(made_from or {}),

@@ -145,7 +145,7 @@ class Datastore:
             raise DatastoreError(f"{self.path} holds no vectors; search it with bm25, or build it with --embedder")
         if self.embedder is None:
             raise DatastoreError(
-                f"exact search in {self.path} needs its embedder {self.embedder_spec}; open it with that"
+                f"exact search in {self.path} needs the embedder {self.embedder_spec}: give it to open"
             )
         if not queries:
             return []

@@ -33,14 +33,14 @@ def measure_recall(
     with lines:
         for start in range(0, len(pending), QUESTIONS_AT_ONCE):
             batch = pending[start : start + QUESTIONS_AT_ONCE]
-            for question, hits in zip(batch, retriever.retrieve(batch, depth).hits, strict=True):
+            for question, found in zip(batch, retriever.retrieve(batch, depth), strict=True):
                 lines.append(
                     {
                         "benchmark": question.benchmark,
                         "question_id": question.id,
                         "has_gold": has_gold(question),
-                        "gold_rank": gold_rank(question, hits),
-                        "answer_rank": answer_rank(question, hits),
+                        "gold_rank": gold_rank(question, found.hits),
+                        "answer_rank": answer_rank(question, found.hits),
                     }
                 )
             if progress is not None:

@@ -2,7 +2,7 @@
 
 from reread.datastore import fuse
 from reread.retrieval.mmr import mmr, passage_similarity
-from reread.retrieval.queries import QueryMaking, queries_for
+from reread.retrieval.queries import QueryMaking, queries_for, read_queries
 from reread.retrieval.rerank import make_reranker, rerank
 from reread.retrieval.retriever import Retrieval, Retriever
 
@@ -15,5 +15,6 @@ __all__ = [
     "mmr",
     "passage_similarity",
     "queries_for",
+    "read_queries",
     "rerank",
 ]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Literal, get_args
 
+from reread.corpus import Rejects
+from reread.corpus.streams import read_lines
 from reread.errors import UsageError
 from reread.types import Question
 
@@ -20,3 +24,28 @@ def queries_for(question: Question, making: QueryMaking = "question") -> list[st
     if making == "options" and question.choices:
         return [f"{question.text} {option}" for option in question.choices]
     return [question.text]
+
+
+def read_queries(path: Path) -> list[tuple[str, str]]:
+    """(id, text) of every line of a JSON lines file with these fields, compressed or not.
+
+    Raises UsageError for a file that is missing, empty or damaged, and names the line of a query without them.
+    """
+    if not path.is_file():
+        raise UsageError(f"no such file {path}; give JSON lines with the fields id and text")
+    rejects = Rejects()
+    queries = []
+    for number, line in read_lines(path, path.name, rejects):
+        try:
+            record = json.loads(line)
+            query_id, text = str(record["id"]), record["text"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UsageError(
+                f"{path} line {number} is no query ({error!r}); it needs the fields id and text"
+            ) from error
+        if not isinstance(text, str):
+            raise UsageError(f"{path} line {number}: the text of query {query_id} is no string")
+        queries.append((query_id, text))
+    if rejects.total or not queries:
+        raise UsageError(f"{path} holds no queries or is damaged; give JSON lines with the fields id and text")
+    return queries

@@ -51,8 +51,8 @@ class Retriever:
     def retrieve(self, questions: Sequence[Question | str], k: int) -> list[Retrieval]:
         """For each question (or bare query) its k best passages, all searched in one batch.
 
-        Hit.stages holds the score of every stage: the search's, "rrf" where several rankings were fused (with "option:0",
-        "option:1", … for the options whose query found the passage), the reranker's.
+        Hit.stages holds the score of every stage: the search's, "rrf" where several rankings were fused (with
+        "option:0", "option:1", … for the options whose query found the passage), the reranker's.
         """
         queries = [[q] if isinstance(q, str) else queries_for(q, self.making) for q in questions]
         # Fusion and reranking choose among candidates: they need more of them than are asked for.
