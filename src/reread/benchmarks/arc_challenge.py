@@ -15,9 +15,7 @@ SPEC = BenchmarkSpec(
     arxiv="1803.05457",
     licence="CC BY-SA 4.0",
     kind="letter",
-    hub=Hub(
-        "allenai/ai2_arc", "ARC-Challenge", {"test": "test", "train": "train", "validation": "validation"}
-    ),
+    hub=Hub("allenai/ai2_arc", "ARC-Challenge", {"test": "test", "train": "train", "validation": "validation"}),
     n_shots=0,
     forms=("cloze", "letters", "chat"),
     templates={"cloze": "Question: {question}\nAnswer:"},

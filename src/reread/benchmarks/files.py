@@ -34,9 +34,7 @@ def find_files(pattern: str) -> list[Path]:
         found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207
         found = [file for file in found if file.is_file()]
     if not found:
-        raise BenchmarkError(
-            f"no benchmark file matches {pattern}; give a {', '.join(FORMATS)} file or a glob"
-        )
+        raise BenchmarkError(f"no benchmark file matches {pattern}; give a {', '.join(FORMATS)} file or a glob")
     for file in found:
         if not file.name.endswith(FORMATS):
             raise BenchmarkError(f"{file} is none of the readable formats: {', '.join(FORMATS)}")
@@ -109,7 +107,7 @@ def _read_csv(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, dict
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         for number, row in enumerate(reader, 1):
-            row.pop(None, None)  # type: ignore[call-overload]
+            row.pop(None, None)
             yield number, {key: value for key, value in row.items() if value is not None}
     except csv.Error as error:
         raise BenchmarkError(f"{path} is not readable as CSV at line {reader.line_num}: {error}") from error

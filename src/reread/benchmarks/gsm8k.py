@@ -23,9 +23,7 @@ def parse_gsm8k(row: Row, spec: BenchmarkSpec) -> Question:
     try:
         float(question.answers[0].replace(",", "").lstrip("$"))
     except ValueError as error:
-        raise RowError(
-            "answer", f"expected a number (or a solution that ends in {FINAL_MARK} number)"
-        ) from error
+        raise RowError("answer", f"expected a number (or a solution that ends in {FINAL_MARK} number)") from error
     return question
 
 

@@ -47,9 +47,7 @@ def get_spec(name: str) -> BenchmarkSpec:
     if wanted not in known:
         near = difflib.get_close_matches(wanted, known, n=1)
         hint = f"did you mean {known[near[0]]}?" if near else f"known: {', '.join(BENCHMARK_NAMES)}"
-        raise BenchmarkError(
-            f"there is no benchmark {name!r}; {hint} (own questions: choice:PATH or short:PATH)"
-        )
+        raise BenchmarkError(f"there is no benchmark {name!r}; {hint} (own questions: choice:PATH or short:PATH)")
     module, attribute = _PLACES[known[wanted]]
     spec = getattr(importlib.import_module(f"reread.benchmarks.{module}"), attribute)
     assert isinstance(spec, BenchmarkSpec)
@@ -137,17 +135,13 @@ def _parse_all(
             if not question.id:
                 question = dataclasses.replace(question, id=f"{spec.name}/{file_name}/{number}")
             if question.id in seen:
-                raise RowError(
-                    "id", f"{question.id!r} is already the id of {seen[question.id]}; ids must differ"
-                )
+                raise RowError("id", f"{question.id!r} is already the id of {seen[question.id]}; ids must differ")
         except Dropped as reason:
             dropped[str(reason)] += 1
             continue
         except RowError as error:
             if not skip_bad:
-                raise BenchmarkError(
-                    f"{place}: {error}; mend the row or pass over bad rows (--skip-bad)"
-                ) from error
+                raise BenchmarkError(f"{place}: {error}; mend the row or pass over bad rows (--skip-bad)") from error
             skipped.append(f"{place}: {error}")
             continue
         seen[question.id] = place

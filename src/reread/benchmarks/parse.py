@@ -157,11 +157,7 @@ def correct_letter(row: Row, choices: Sequence[str], labels: Sequence[str] | Non
 def accepted_answers(row: Row) -> list[str]:
     """Every accepted string, without repeats, in the order given."""
     name, value = next(
-        (
-            (name, row[name])
-            for name in (*ANSWER_LIST_FIELDS, *ANSWER_FIELDS)
-            if row.get(name) not in (None, "", [])
-        ),
+        ((name, row[name]) for name in (*ANSWER_LIST_FIELDS, *ANSWER_FIELDS) if row.get(name) not in (None, "", [])),
         ("answer", None),
     )
     if isinstance(value, Mapping):  # SQuAD: {"text": [...]}; TriviaQA: {"value": ..., "aliases": [...]}

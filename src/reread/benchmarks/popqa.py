@@ -10,8 +10,7 @@ from reread.benchmarks.spec import BenchmarkSpec, Hub
 
 SPEC = BenchmarkSpec(
     name="popqa",
-    title="When Not to Trust Language Models: Investigating Effectiveness of Parametric and "
-    "Non-Parametric Memories",
+    title="When Not to Trust Language Models: Investigating Effectiveness of Parametric and Non-Parametric Memories",
     authors="Mallen et al.",
     arxiv="2212.10511",
     licence="MIT",

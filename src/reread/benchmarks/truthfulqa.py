@@ -29,9 +29,7 @@ def parse_truthfulqa(row: Row, spec: BenchmarkSpec) -> Question:
     choices = [str(choice) for choice, _ in labelled]
     right = [LETTERS[i] for i, (_, label) in enumerate(labelled) if label == 1]
     if len(right) != 1 or not 2 <= len(choices) <= len(LETTERS):
-        raise RowError(
-            "mc1_targets", f"expected one right option among 2 to 26, found {len(right)} of {len(choices)}"
-        )
+        raise RowError("mc1_targets", f"expected one right option among 2 to 26, found {len(right)} of {len(choices)}")
     return choice_question(row, spec, choices, right, shuffle=True)
 
 

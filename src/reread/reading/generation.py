@@ -53,9 +53,7 @@ def generate_samples(
     costs = [(len(ids) + max_tokens) * n_drawn for ids in encoded]
     with torch.inference_mode():
         for batch in reader.batches(costs):
-            rows = _generate_batch(
-                reader, texts, encoded, batch, n_drawn, temperature, max_tokens, seed, stops
-            )
+            rows = _generate_batch(reader, texts, encoded, batch, n_drawn, temperature, max_tokens, seed, stops)
             for row in rows:
                 text = stops.text_of(row.ids)
                 sample = Sample(
@@ -91,9 +89,7 @@ def _generate_batch(
     import torch
 
     ids, mask, positions = reader.pad_left([encoded[i] for i in batch])
-    output = reader.model(
-        input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=1
-    )
+    output = reader.model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=1)
     cache = output.past_key_values
     rows = []
     for i in batch:
@@ -116,9 +112,7 @@ def _generate_batch(
         uniforms = [rows[r].uniforms[step] for r in slots] if temperature > 0 else None  # type: ignore[index]
         tokens_R, logprobs_R = _choose(logits_RxV, temperature, reader.top_p, uniforms)
         suspects = stops.suspects(tokens_R)
-        for r, token, logprob, suspect in zip(
-            slots, tokens_R.tolist(), logprobs_R.tolist(), suspects, strict=True
-        ):
+        for r, token, logprob, suspect in zip(slots, tokens_R.tolist(), logprobs_R.tolist(), suspects, strict=True):
             if ended[r]:
                 continue
             rows[r].ids.append(token)

@@ -42,7 +42,8 @@ def score_requests(reader: HfReader, requests: Sequence[tuple[str, Sequence[str]
 
 def tokenise(reader: HfReader, requests: Sequence[tuple[str, Sequence[str]]]) -> list[_Tokens]:
     """Split every request into prefix and continuation tokens by lm-evaluation-harness' convention."""
-    prefixes, wholes = [], []
+    prefixes: list[str] = []
+    wholes: list[str] = []
     for prefix, continuations in requests:
         if not continuations:
             raise ReaderError("a log-likelihood request has no continuation; give at least one")
@@ -73,12 +74,7 @@ def tokenise(reader: HfReader, requests: Sequence[tuple[str, Sequence[str]]]) ->
 def _score_batch(reader: HfReader, batch: list[_Tokens]) -> list[Scored]:
     """One forward pass over the prefixes, one over the tails of the longer continuations."""
     ids, mask, positions = reader.pad_left([request.prefix for request in batch])
-    long = [
-        (b, c)
-        for b, request in enumerate(batch)
-        for c, row in enumerate(request.continuations)
-        if len(row) > 1
-    ]
+    long = [(b, c) for b, request in enumerate(batch) for c, row in enumerate(request.continuations) if len(row) > 1]
     output = reader.model(
         input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=bool(long), logits_to_keep=1
     )

@@ -67,9 +67,7 @@ class HfReader:
         self.batch_tokens = batch_tokens or (GPU_BATCH_TOKENS if on_gpu else CPU_BATCH_TOKENS)
         has_template = bool(getattr(self.tokenizer, "chat_template", None))
         if chat and not has_template:
-            raise ReaderError(
-                f"{self.spec} has no chat template; set chat: false to give it prompts as they are"
-            )
+            raise ReaderError(f"{self.spec} has no chat template; set chat: false to give it prompts as they are")
         self.chat: bool = has_template if chat is None else chat
         self.control_tokens: tuple[str, ...] = tuple(sorted(set(self.tokenizer.all_special_tokens)))
         self.stop_masks: dict[str, torch.Tensor] = {}
@@ -141,9 +139,7 @@ class HfReader:
         """Token ids for generation: a chat template writes its own special tokens, so none are added."""
         if not self.chat:
             return [ids or [self.prefix_token] for ids in self.encode(texts)]
-        encoded = self.tokenizer(
-            list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False
-        )
+        encoded = self.tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)
         ids: list[list[int]] = encoded["input_ids"]
         return ids
 
@@ -160,9 +156,7 @@ class HfReader:
         token = self.tokenizer.bos_token_id
         token = self.tokenizer.eos_token_id if token is None else token
         if token is None:
-            raise ReaderError(
-                f"{self.spec} has neither BOS nor EOS token, so an empty prefix cannot be scored"
-            )
+            raise ReaderError(f"{self.spec} has neither BOS nor EOS token, so an empty prefix cannot be scored")
         return int(token)
 
     def check_length(self, n_tokens: int, n_new: int) -> None:
@@ -188,9 +182,7 @@ class HfReader:
             if self.progress is not None:
                 self.progress(min(done, len(order)), len(order))
 
-    def pad_left(
-        self, rows: Sequence[Sequence[int]]
-    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
+    def pad_left(self, rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
         """ids, attention mask (None where nothing is padded: the faster path), positions; (rows, longest)."""
         import numpy as np
         import torch
@@ -248,9 +240,7 @@ def _load(path: str, device: str | None, dtype: str | None) -> tuple[Any, Any]:
     if is_folder and not (Path(where) / "config.json").is_file():
         raise ReaderError(f"{path} is a folder without config.json, so it is no model checkpoint")
     if not is_folder and (path.startswith((".", "/", "~")) or path.count("/") > 1):
-        raise ReaderError(
-            f"there is no folder {path}; give a checkpoint folder or a hub name like Qwen/Qwen3-0.6B"
-        )
+        raise ReaderError(f"there is no folder {path}; give a checkpoint folder or a hub name like Qwen/Qwen3-0.6B")
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if dtype is None:
@@ -266,7 +256,7 @@ def _load(path: str, device: str | None, dtype: str | None) -> tuple[Any, Any]:
     transformers_logging.disable_progress_bar()  # bars are drawn by the command line alone
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(where, padding_side="left")
-        model = transformers.AutoModelForCausalLM.from_pretrained(where, **settings)
+        model: Any = transformers.AutoModelForCausalLM.from_pretrained(where, **settings)
     except (OSError, ValueError, KeyError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ReaderError(f"cannot load the reader hf:{path}: {reason}") from error
@@ -280,9 +270,7 @@ def _load(path: str, device: str | None, dtype: str | None) -> tuple[Any, Any]:
 
 
 def _max_length(config: Any, tokenizer: Any) -> int:
-    limits = [
-        getattr(config, name, None) for name in ("max_position_embeddings", "n_positions", "max_seq_len")
-    ]
+    limits = [getattr(config, name, None) for name in ("max_position_embeddings", "n_positions", "max_seq_len")]
     known = [int(limit) for limit in limits if limit]
     if known:
         return known[0]

@@ -173,15 +173,11 @@ def _check(question: Question, form: str, option_order: Sequence[int] | None) ->
     if form not in FORMS:
         raise UsageError(f"prompt form {form!r} does not exist; choose one of {', '.join(FORMS)}")
     if form in ("cloze", "letters") and question.choices is None:
-        raise UsageError(
-            f"question {question.id} has no options, so the form {form} cannot ask it; use short or chat"
-        )
+        raise UsageError(f"question {question.id} has no options, so the form {form} cannot ask it; use short or chat")
     if option_order is not None and (
         question.choices is None or sorted(option_order) != list(range(len(question.choices)))
     ):
-        raise UsageError(
-            f"option order {list(option_order)} is no permutation of question {question.id}'s options"
-        )
+        raise UsageError(f"option order {list(option_order)} is no permutation of question {question.id}'s options")
 
 
 def _render(
@@ -251,9 +247,7 @@ def _lettered(question: Question, order: tuple[int, ...] | None, mark: str = "."
     return "\n".join(f"{letter}{mark} {choice}" for letter, choice in zip(LETTERS, shown, strict=False))
 
 
-def _chat(
-    question: Question, passages: Sequence[str], order: tuple[int, ...] | None, wording: str | None
-) -> str:
+def _chat(question: Question, passages: Sequence[str], order: tuple[int, ...] | None, wording: str | None) -> str:
     text = wording if wording is not None else question.text
     kind = question.meta.get("kind", "short")
     if question.choices is not None:
@@ -266,9 +260,7 @@ def _chat(
     elif kind == "latex":
         task = "Think step by step, then give the final answer inside \\boxed{}."
     elif kind == "number":
-        task = (
-            "Think step by step. End your reply with a line of the form 'Answer: N', where N is one number."
-        )
+        task = "Think step by step. End your reply with a line of the form 'Answer: N', where N is one number."
     elif kind == "code":
         task = "Write the program. Put all of it in one fenced code block at the end of your reply."
     else:

@@ -15,6 +15,7 @@ from reread.protocols import Reader
 from reread.types import Question
 
 CORRECT, INCORRECT, NOT_ATTEMPTED = "CORRECT", "INCORRECT", "NOT_ATTEMPTED"
+UNPARSED = "UNPARSED"
 _BY_LETTER = {"A": CORRECT, "B": INCORRECT, "C": NOT_ATTEMPTED}
 _WORD = re.compile(r"\b(NOT[ _-]ATTEMPTED|INCORRECT|CORRECT)\b", re.I)
 _LETTER = re.compile(r"^\W*([ABC])(?:\W|$)")
@@ -53,15 +54,26 @@ class SimpleQAScores:
     """Harmonic mean of correct and correct_given_attempted."""
 
 
-def grade(grader: Reader, questions: Sequence[Question], answers: Sequence[str | None]) -> list[str | None]:
-    """One grade per question, or None where the grader's words cannot be read. No answer is NOT_ATTEMPTED, ungraded."""
-    asked = [i for i, answer in enumerate(answers) if answer is not None and answer.strip()]
-    prompts = [_prompt(questions[i], answers[i] or "") for i in asked]
-    replies = grader.generate(prompts, max_tokens=GRADE_TOKENS) if prompts else []
-    grades: list[str | None] = [NOT_ATTEMPTED] * len(questions)
-    for i, samples in zip(asked, replies, strict=True):
-        grades[i] = parse_grade(samples[0].text) if samples else None
-    return grades
+class SimpleQAGrader:
+    """Grades replies with a reader (the benchmark's authors use a strong instruct model)."""
+
+    def __init__(self, grader: Reader) -> None:
+        self.grader = grader
+
+    def grade_answer(self, question: Question, answer: str | None) -> tuple[float, str]:
+        """1.0 for CORRECT, else 0.0, and the grade; UNPARSED where the grader's words cannot be read."""
+        grade = self.grade_answers([question], [answer])[0] or UNPARSED
+        return float(grade == CORRECT), grade
+
+    def grade_answers(self, questions: Sequence[Question], answers: Sequence[str | None]) -> list[str | None]:
+        """One grade a question, None where unreadable. No answer at all is NOT_ATTEMPTED without asking."""
+        asked = [i for i, answer in enumerate(answers) if answer is not None and answer.strip()]
+        prompts = [_prompt(questions[i], answers[i] or "") for i in asked]
+        replies = self.grader.generate(prompts, max_tokens=GRADE_TOKENS) if prompts else []
+        grades: list[str | None] = [NOT_ATTEMPTED] * len(questions)
+        for i, samples in zip(asked, replies, strict=True):
+            grades[i] = parse_grade(samples[0].text) if samples else None
+        return grades
 
 
 def parse_grade(text: str) -> str | None:
@@ -98,5 +110,6 @@ def simpleqa_scores(grades: Sequence[str | None]) -> SimpleQAScores:
 
 
 def _prompt(question: Question, answer: str) -> str:
-    text = _INSTRUCTIONS.replace("{question}", question.text).replace("{answer}", question.answers[0])
-    return text.replace("{reply}", answer[:ANSWER_CHARACTERS])
+    parts = {"question": question.text, "answer": question.answers[0], "reply": answer[:ANSWER_CHARACTERS]}
+    # In one pass: a question that holds the word {reply} stays as it is.
+    return re.sub(r"\{(question|answer|reply)\}", lambda match: parts[match[1]], _INSTRUCTIONS)
