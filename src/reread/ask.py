@@ -16,7 +16,7 @@ from reread.answering.arms import parse_arm
 from reread.answering.passages import PassageFinder
 from reread.answering.settings import Settings
 from reread.corpus import find_files
-from reread.datastore import Datastore, build
+from reread.datastore import Datastore, SearchKind, build
 from reread.errors import CorpusError, UsageError
 from reread.protocols import Reader
 from reread.reading import make_reader
@@ -66,7 +66,7 @@ class Session:
         k: int = 5,
         n_samples: int = 8,
         rerank: str | None = None,
-        retriever: str = "bm25",
+        retriever: SearchKind = "bm25",
     ) -> None:
         self.arm = parse_arm(arm)
         if self.arm.passages in ("oracle", "shuffled"):

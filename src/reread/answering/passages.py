@@ -12,7 +12,7 @@ from reread.answering.arms import Arm
 from reread.answering.settings import Settings
 from reread.datastore import Datastore, SearchKind
 from reread.protocols import Reranker
-from reread.retrieval import Retriever, mmr, passage_similarity
+from reread.retrieval import QueryMaking, Retriever, mmr, passage_similarity
 from reread.runs import content_seed
 from reread.types import Hit, Passage, Question
 
@@ -37,13 +37,13 @@ class PassageFinder:
         datastore: Datastore | None,
         settings: Settings,
         *,
-        retriever: str = "bm25",
+        retriever: SearchKind = "bm25",
         reranker: Reranker | None = None,
     ) -> None:
         self.datastore = datastore
         self.settings = settings
         self.reranker = reranker
-        self._kind = retriever
+        self._kind: SearchKind = retriever
         self._found: dict[tuple[Any, ...], Found] = {}
 
     def can_show(self, question: Question, arm: Arm) -> bool:
@@ -72,14 +72,14 @@ class PassageFinder:
 
     def _retrieved(self, questions: Sequence[Question], arm: Arm) -> list[Found]:
         k = arm.k or self.settings.k
-        making = "options" if arm.options and all(q.choices for q in questions) else self.settings.query
+        making: QueryMaking = "options" if arm.options and all(q.choices for q in questions) else self.settings.query
         key = (making, arm.rerank, arm.mmr, k)
         missing = [question for question in questions if (key, question.id) not in self._found]
         for question, found in zip(missing, self._search(missing, making, arm, k), strict=True):
             self._found[key, question.id] = found
         return [self._found[key, question.id] for question in questions]
 
-    def _search(self, questions: Sequence[Question], making: str, arm: Arm, k: int) -> Iterable[Found]:
+    def _search(self, questions: Sequence[Question], making: QueryMaking, arm: Arm, k: int) -> Iterable[Found]:
         if not questions:
             return []
         assert self.datastore is not None, "arms with passages are refused earlier where there is no datastore"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reread.retrieval import QueryMaking
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -27,6 +29,6 @@ class Settings:
     """Share of the passages that each bagged sample sees."""
     mmr_lambda: float = 0.7
     """Weight of relevance against novelty."""
-    query: str = "question"
+    query: QueryMaking = "question"
     """What is retrieved with: question or options."""
     seed: int = 0

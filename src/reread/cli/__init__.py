@@ -72,7 +72,7 @@ def run(arguments: list[str]) -> int:
         return _complain(str(error), error.exit_code)
     except BrokenPipeError:
         # The reader of our output (head, less) has gone; there is nobody left to tell.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return 1
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -31,11 +31,7 @@ def demo(
         scores = run_demo(out, train=train, stages=stage)
     show_scores(out, scores, as_json)
     if not as_json:
-        from rich.console import Console
-
-        from reread.demo import lessons
-
-        Console().print(lessons(out))
+        _show_lessons(out)
 
 
 def probe(
@@ -77,3 +73,27 @@ def show_scores(out: Path, scores: dict[str, Any], as_json: bool) -> None:
     console = Console()
     console.print(score_table(load_run(out)))
     console.print(f"Report: {out / 'report.html'}", highlight=False)
+
+
+def _show_lessons(out: Path) -> None:
+    """Three questions that retrieval mended and three that it broke, and how to go on with one's own files."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from reread.report import examples, load_run
+
+    console = Console()
+    run = load_run(out)
+    found = examples(run, run.benchmarks[0])
+    if found is not None:
+        for title, cases in (("mended", found.mended), ("broke", found.broken)):
+            console.print(f"\n[bold]What {found.arm} {title}[/bold] on {found.rung}")
+            for case in cases:
+                named = {option.letter: option.text for option in case.options}
+                said = [named.get(answer or "", answer or "nothing") for answer in (case.before, case.after, case.gold)]
+                console.print(Text(f"  {case.question} …  ({', '.join(named.values())})"))
+                console.print(Text("    before: {}   after: {}   right: {}".format(*said), style="dim"))
+                for passage in case.passages[:1]:
+                    text = " ".join("".join(part for part, _ in passage.parts).split())
+                    console.print(Text(f"    read: {text[:220]}", style="dim"))
+    console.print('\nYour own files:  reread ask FOLDER "QUESTION"', highlight=False, markup=False)

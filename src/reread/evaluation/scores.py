@@ -80,7 +80,7 @@ def comparisons(arms: Mapping[str, Cell], seed: int = 0) -> list[dict[str, Any]]
     pairs = [(reference, arm) for arm in arms if reference and arm != reference]
     if reference == "baseline" and "random" in arms and "oracle" in arms:
         pairs.append(("random", "oracle"))
-    compared = []
+    compared: list[dict[str, Any]] = []
     for a, b in pairs:
         shared = [question_id for question_id in arms[a].rows if question_id in arms[b].rows]
         result = compare(arms[a].scores(shared), arms[b].scores(shared), seed=seed)

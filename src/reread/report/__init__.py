@@ -1,7 +1,8 @@
 """Reports from a run folder's files alone: a table for the terminal, one self-contained HTML file."""
 
+from reread.report.examples import examples
 from reread.report.page import render_html, write_report
 from reread.report.run import Run, load_run
 from reread.report.terminal import score_table
 
-__all__ = ["Run", "load_run", "render_html", "score_table", "write_report"]
+__all__ = ["Run", "examples", "load_run", "render_html", "score_table", "write_report"]
