@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from reread.analysis.ledger import Charge, bill, break_even
 from reread.analysis.measure import curve_json, measure, multiplier_json, sensitivity_json
@@ -26,7 +28,12 @@ FLOPS = (9e11, 5e12, 1.2e13, 3.1e13, 9.4e13)
 BASE = (0.31, 0.44, 0.52, 0.60, 0.66)
 
 
-def write_run(
+@pytest.fixture(scope="session")
+def write_run() -> Callable[..., Path]:
+    return written_run
+
+
+def written_run(
     folder: Path,
     *,
     n: int = 400,

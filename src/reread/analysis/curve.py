@@ -162,9 +162,7 @@ def fit_curve(
             raise FitError(_no_rise(accuracy_R))
         knots = tuple(zip(sorted(map(float, train_flops)), map(float, levels), strict=True))
         rmse = float(np.sqrt(np.mean((levels - accuracy_R) ** 2)))
-        return Curve(
-            "linear", choice.name, choice.floor, None, None, None, knots[0][0], knots[-1][0], knots, rmse
-        )
+        return Curve("linear", choice.name, choice.floor, None, None, None, knots[0][0], knots[-1][0], knots, rmse)
     params = fit_params(x_R, accuracy_R[None, :], weights_R[None, :], choice)
     slope, offset, top = float(params.slope_B[0]), float(params.offset_B[0]), float(params.ceiling_B[0])
     if math.isnan(slope):
@@ -184,9 +182,7 @@ def fit_curve(
         )
     lowest, highest = float(min(train_flops)), float(max(train_flops))
     free = choice.ceiling is None
-    return Curve(
-        choice.kind, choice.name, choice.floor, top, slope, midpoint_flops, lowest, highest, (), rmse, free
-    )
+    return Curve(choice.kind, choice.name, choice.floor, top, slope, midpoint_flops, lowest, highest, (), rmse, free)
 
 
 def choose_fit(
@@ -219,9 +215,7 @@ def choose_fit(
             try:
                 top = float(ceiling)
             except ValueError:
-                raise UsageError(
-                    f"the ceiling is a number such as 0.94, or `free`; got {ceiling!r}"
-                ) from None
+                raise UsageError(f"the ceiling is a number such as 0.94, or `free`; got {ceiling!r}") from None
     else:
         top = ceiling
     return FitChoice(cast(Kind, kind), DEFAULT_FLOOR if floor is None else floor, top, cast(Weights, weights))
@@ -235,9 +229,7 @@ def checked_ladder(
     """
     flops_R, accuracy_R = np.asarray(train_flops, dtype=np.float64), np.asarray(accuracy, dtype=np.float64)
     if flops_R.shape != accuracy_R.shape or (n is not None and len(n) != len(flops_R)):
-        raise FitError(
-            f"{len(flops_R)} training FLOPs for {len(accuracy_R)} accuracies; give one of each a rung"
-        )
+        raise FitError(f"{len(flops_R)} training FLOPs for {len(accuracy_R)} accuracies; give one of each a rung")
     if not (np.isfinite(flops_R) & (flops_R > 0)).all():
         raise FitError(f"training FLOPs must be positive numbers; got {_listed(flops_R)}")
     if not ((accuracy_R >= 0) & (accuracy_R <= 1)).all():
@@ -275,15 +267,11 @@ def binomial_weights(accuracy: Floats, n: Floats) -> Floats:
     return np.asarray(weights / weights.mean(axis=-1, keepdims=True))
 
 
-def _weights(
-    accuracy_R: Floats, n: Sequence[int | None] | None, order: np.ndarray, weights: Weights
-) -> Floats:
+def _weights(accuracy_R: Floats, n: Sequence[int | None] | None, order: np.ndarray, weights: Weights) -> Floats:
     if weights == "none":
         return np.ones_like(accuracy_R)
     if n is None or any(not count for count in n):
-        raise FitError(
-            "binomial weights need the number of questions n of every base rung; give it in each row"
-        )
+        raise FitError("binomial weights need the number of questions n of every base rung; give it in each row")
     return binomial_weights(accuracy_R, np.asarray(n, dtype=np.float64)[order])
 
 

@@ -40,9 +40,7 @@ class Params:
     x_mean: float
 
 
-def fit_logistic(
-    x_R: Floats, accuracy_BxR: Floats, weights_BxR: Floats, floor: float, ceiling: float | None
-) -> Params:
+def fit_logistic(x_R: Floats, accuracy_BxR: Floats, weights_BxR: Floats, floor: float, ceiling: float | None) -> Params:
     """accuracy = floor + (ceiling − floor) / (1 + exp(−(slope·(x − x_mean) + offset))); ceiling None is
     fitted.
     """
@@ -67,9 +65,7 @@ def fit_logistic(
     return _as_params("logistic", floor, params, ceiling, x_mean)
 
 
-def fit_power(
-    x_R: Floats, accuracy_BxR: Floats, weights_BxR: Floats, floor: float, ceiling: float | None
-) -> Params:
+def fit_power(x_R: Floats, accuracy_BxR: Floats, weights_BxR: Floats, floor: float, ceiling: float | None) -> Params:
     """ceiling − accuracy = exp(offset − slope·(x − x_mean)): the error falls as a power of compute.
 
     The floor takes no part in the fit; it only says from where on an accuracy carries no information.
@@ -133,9 +129,7 @@ def rising_steps(accuracy_BxR: Floats, weights_BxR: Floats) -> Floats:
     for i in range(n_rungs):
         best = np.full(accuracy_BxR.shape[0], -np.inf)
         for j in range(i + 1):
-            means = [
-                (sums[:, k + 1] - sums[:, j]) / (totals[:, k + 1] - totals[:, j]) for k in range(i, n_rungs)
-            ]
+            means = [(sums[:, k + 1] - sums[:, j]) / (totals[:, k + 1] - totals[:, j]) for k in range(i, n_rungs)]
             best = np.maximum(best, np.min(means, axis=0))
         levels[:, i] = best
     # A rung that stands alone keeps its accuracy to the last bit; the running sums have rounded it.
@@ -187,9 +181,7 @@ def _fit_with_ceiling(
 ) -> Floats:
     n_sets = accuracy_BxR.shape[0]
     if ceiling is not None:
-        params, _ = _least_squares(
-            z_R, accuracy_BxR, weights_BxR, predict, start(np.full(n_sets, ceiling)), floor
-        )
+        params, _ = _least_squares(z_R, accuracy_BxR, weights_BxR, predict, start(np.full(n_sets, ceiling)), floor)
         return params
     # A free ceiling has local minima: start from one near the data and from the middle. With the ceiling at
     # its bound of 1 the other two are fitted alone: a step cut off at the bound is no longer the best one.

@@ -121,9 +121,7 @@ def sensitivity_json(points: Points, choice: FitChoice) -> list[dict[str, Any]]:
         ]
         ceiling = row.curve.ceiling if row.curve else None
         rmse = row.curve.rmse if row.curve else None
-        rows.append(
-            {"fit": row.fit, "ceiling": ceiling, "rmse": rmse, "points": values, "reason": row.reason}
-        )
+        rows.append({"fit": row.fit, "ceiling": ceiling, "rmse": rmse, "points": values, "reason": row.reason})
     return rows
 
 
@@ -157,8 +155,6 @@ def _example(
     if sources:
         raise UsageError("give either files or --example, not both")
     points = paper_points()
-    choice = choose_fit(
-        points.benchmark, kind=kind or "logistic", floor=floor, ceiling=ceiling, weights=weights
-    )
+    choice = choose_fit(points.benchmark, kind=kind or "logistic", floor=floor, ceiling=ceiling, weights=weights)
     found = multipliers(points, choice, n_resamples=n_resamples, seed=seed)
     return Analysis(points, choice, found, False, published_multipliers())

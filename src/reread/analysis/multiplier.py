@@ -67,9 +67,7 @@ class Points:
         outside = [row for row in rows if row.arm == BASELINE and row.train_flops is None]
         arms = tuple(row for row in rows if row.arm != BASELINE)
         if not base:
-            raise UsageError(
-                "no rows make the curve: give the arm `baseline` with its train_flops for every rung"
-            )
+            raise UsageError("no rows make the curve: give the arm `baseline` with its train_flops for every rung")
         seen: set[tuple[str, float | None, str]] = set()
         for row in rows:
             # A reader's name does not make a second baseline of a rung: the curve has one accuracy a compute.
@@ -167,9 +165,7 @@ def multipliers(
     """
     choice = choice or FitChoice()
     base = points.base
-    curve = fit_curve(
-        [_flops_of(row) for row in base], [row.accuracy for row in base], [row.n for row in base], choice
-    )
+    curve = fit_curve([_flops_of(row) for row in base], [row.accuracy for row in base], [row.n for row in base], choice)
     drawn = resamples or _binomial_resamples(points, n_resamples, seed)
     logs = _resampled_logs(points, drawn, choice) if drawn else None
     found = []
@@ -188,10 +184,15 @@ def sensitivity(
     choice: FitChoice | None = None,
     ceilings: Sequence[float | None] = (*SENSITIVITY_CEILINGS, None),
 ) -> tuple[Sensitivity, ...]:
-    """The same points under other ceilings (None = free) of the chosen form and under the other forms."""
+    """The points under the chosen fit, then under other ceilings (None = free) of its form, then under
+    other forms.
+    """
     choice = choice or FitChoice()
     kind: Kind = "logistic" if choice.kind == "linear" else choice.kind
-    choices = [replace(choice, kind=kind, ceiling=c) for c in ceilings if c is None or c > choice.floor]
+    # A ceiling that a base rung has passed already is no candidate.
+    lowest = max([choice.floor, *(row.accuracy for row in points.base)])
+    choices = [choice]
+    choices += [replace(choice, kind=kind, ceiling=c) for c in ceilings if c is None or c > lowest]
     other: Kind = "power" if kind == "logistic" else "logistic"
     choices += [replace(choice, kind=other), replace(choice, kind=other, ceiling=None)]
     choices.append(replace(choice, kind="linear", weights="none"))
@@ -212,9 +213,7 @@ def summary(found: Sequence[Multiplier]) -> Summary | None:
     values = [point.multiplier for point in found if point.multiplier is not None]
     if not values:
         return None
-    return Summary(
-        len(values), len(found) - len(values), fmean(values), geometric_mean(values), median(values)
-    )
+    return Summary(len(values), len(found) - len(values), fmean(values), geometric_mean(values), median(values))
 
 
 def _point(curve: Curve, row: Measurement, own_baseline: Measurement | None) -> Multiplier:

@@ -41,9 +41,7 @@ def read_source(path: Path, benchmark: str | None = None) -> Source:
     if path.is_dir():
         return read_run(path, benchmark)
     if not path.exists():
-        raise UsageError(
-            f"no file or run folder at {path}; give a CSV with the columns {', '.join(COLUMNS[:4])}"
-        )
+        raise UsageError(f"no file or run folder at {path}; give a CSV with the columns {', '.join(COLUMNS[:4])}")
     return read_csv(path, benchmark)
 
 
@@ -56,9 +54,7 @@ def read_csv(path: Path, benchmark: str | None = None) -> Source:
         with path.open(encoding="utf-8-sig", newline="") as file:
             table = list(csv.reader(file, strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(
-            f"{path} is not a UTF-8 CSV file ({error}); save it as comma-separated text"
-        ) from error
+        raise UsageError(f"{path} is not a UTF-8 CSV file ({error}); save it as comma-separated text") from error
     lines = [(number, cells) for number, cells in enumerate(table, 1) if any(cell.strip() for cell in cells)]
     if not lines:
         raise UsageError(f"{path} is empty; give a CSV with the columns {', '.join(COLUMNS[:4])}")
@@ -92,9 +88,7 @@ def read_run(folder: Path, benchmark: str | None = None) -> Source:
     name = benchmark or scores.get("headline") or next(iter(benchmarks), "")
     entry = benchmarks.get(name)
     if entry is None:
-        raise UsageError(
-            f"{folder} has no benchmark {name!r}; it has {', '.join(sorted(benchmarks)) or 'none'}"
-        )
+        raise UsageError(f"{folder} has no benchmark {name!r}; it has {', '.join(sorted(benchmarks)) or 'none'}")
     rows: list[Measurement] = []
     for rung in entry.get("rungs") or []:
         flops = rung.get("train_flops")
@@ -103,9 +97,7 @@ def read_run(folder: Path, benchmark: str | None = None) -> Source:
                 reader = "" if flops else str(rung.get("name", ""))
                 rows.append(Measurement(arm, flops or None, score["accuracy"], score.get("n"), reader))
     if not rows:
-        raise UsageError(
-            f"{folder} has no rungs for {name}, so there is no ladder to fit; `reread probe` makes one"
-        )
+        raise UsageError(f"{folder} has no rungs for {name}, so there is no ladder to fit; `reread probe` makes one")
     curve = entry.get("curve") or {}
     fixed = None if curve.get("ceiling_free") else curve.get("ceiling")
     return Source(tuple(rows), name, entry.get("chance"), fixed, folder)
@@ -115,9 +107,7 @@ def read_scores(folder: Path) -> dict[str, Any]:
     """A run folder's scores.json; UsageError where there is none or it is not a JSON object."""
     path = folder / "scores.json"
     if not path.is_file():
-        raise UsageError(
-            f"{folder} is no finished run folder: it has no scores.json; run its recipe again to finish"
-        )
+        raise UsageError(f"{folder} is no finished run folder: it has no scores.json; run its recipe again to finish")
     try:
         scores = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -191,9 +181,7 @@ def _measurement(record: Mapping[str, str], where: str) -> Measurement:
         raise UsageError(f"{where} has accuracy {accuracy:g}; accuracies are shares between 0 and 1")
     flops = _number(record["train_flops"], "train_flops", where) if record["train_flops"] else None
     if flops is not None and flops <= 0:
-        raise UsageError(
-            f"{where} has train_flops {flops:g}; write a positive number, or nothing if it is unknown"
-        )
+        raise UsageError(f"{where} has train_flops {flops:g}; write a positive number, or nothing if it is unknown")
     n = None
     if record.get("n"):
         number = _number(record["n"], "n", where)
@@ -210,7 +198,5 @@ def _number(text: str, column: str, where: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise UsageError(
-            f"{where} has {column} {text!r}, which is not a number; write it like 5.64e21 or 0.487"
-        )
+        raise UsageError(f"{where} has {column} {text!r}, which is not a number; write it like 5.64e21 or 0.487")
     return value

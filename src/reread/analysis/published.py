@@ -41,8 +41,7 @@ def published_multipliers() -> tuple[PublishedMultiplier, ...]:
     """MMLU: the ladder's five, then the outside reader's arms."""
     figures = _figures()
     ladder = [
-        PublishedMultiplier("retrieval", rung["train_flops"], rung["multiplier"])
-        for rung in figures["mmlu_ladder"]
+        PublishedMultiplier("retrieval", rung["train_flops"], rung["multiplier"]) for rung in figures["mmlu_ladder"]
     ]
     arms = figures["llama31_8b_instruct_mmlu_multipliers"].items()
     return (*ladder, *(PublishedMultiplier(arm, None, value) for arm, value in arms))

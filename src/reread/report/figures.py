@@ -30,6 +30,8 @@ ROLES = {
 WIDTH = 7.6
 """Inches; the page scales a figure to its column."""
 
+MAX_NAME = 36
+
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     # A name with two dollar signs is a name, not a formula.
@@ -94,7 +96,7 @@ def draw_ladder(name: str, series: LadderSeries) -> Drawing:
             )
         for dots, color, label, shape in (
             (series.base, BASE, "baseline", "o"),
-            (series.arms, ARM, series.arm, "D"),
+            (series.arms, ARM, _short(series.arm), "D"),
         ):
             _dots(axes, dots, color, label, shape)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: numbers.decade(value)))
@@ -141,7 +143,7 @@ def draw_arms(name: str, rows: tuple[ArmRow, ...], chance: float | None) -> Draw
             if row.top.low is not None and row.top.high is not None:
                 axes.plot([row.top.low, row.top.high], [height, height], color=color, linewidth=2)
             axes.plot([row.top.accuracy], [height], "o", color=color, markersize=7)
-        axes.set_yticks(heights, [row.arm for row in rows], color=INK)
+        axes.set_yticks(heights, [_short(row.arm) for row in rows], color=INK)
         axes.set_ylim(-0.7, len(rows) - 0.3)
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel("accuracy (%)")
@@ -155,7 +157,7 @@ def draw_sensitivity(name: str, rows: tuple[SensitivityRow, ...], arm: str) -> D
     """The arm's multipliers under every fit, on a log scale; larger marks are larger rungs."""
 
     def draw(figure: Figure) -> None:
-        from matplotlib.ticker import FuncFormatter, NullFormatter
+        from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
         axes = figure.add_subplot()
         axes.set_xscale("log")
@@ -167,12 +169,13 @@ def draw_sensitivity(name: str, rows: tuple[SensitivityRow, ...], arm: str) -> D
             axes.plot([min(values), max(values)], [height, height], color=color, linewidth=1)
             for value, i in found:
                 axes.plot([value], [height], "o", color=color, markersize=4 + 1.2 * i, alpha=0.85)
-        axes.set_yticks(heights, [row.fit for row in rows], color=INK)
+        axes.set_yticks(heights, [_short(row.fit) for row in rows], color=INK)
         axes.set_ylim(-0.7, len(rows) - 0.3)
         axes.tick_params(axis="y", length=0)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))
         axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set_xlabel(f"multiplier of {arm}; larger marks are larger rungs")
+        axes.set_xlabel(f"multiplier of {_short(arm)}; larger marks are larger rungs")
         axes.grid(axis="x", which="both", color=GRID, linewidth=0.6)
 
     shown = "; ".join(f"{row.fit}: {', '.join(numbers.times(v) for v in row.multipliers)}" for row in rows)
@@ -224,6 +227,11 @@ def _dots(axes: Axes, dots: Any, color: str, label: str, shape: str) -> None:
         if dot.low is not None and dot.high is not None:
             axes.plot([dot.x, dot.x], [dot.low, dot.high], color=color, linewidth=1.6)
     axes.plot([dot.x for dot in dots], [dot.accuracy for dot in dots], shape, color=color, markersize=6, label=label)
+
+
+def _short(name: str) -> str:
+    """A name that leaves room for the figure."""
+    return name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…"
 
 
 def _height(rows: tuple[Any, ...]) -> float:

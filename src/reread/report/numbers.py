@@ -72,10 +72,10 @@ def power_of_ten(value: float | None) -> str:
     if 1 <= abs(value) < 10_000:
         return f"{value:.3g}" if abs(value) < 100 else f"{value:,.0f}"
     exponent = math.floor(math.log10(abs(value)))
-    mantissa = f"{value / 10.0**exponent:.2f}"
+    mantissa = f"{abs(value) / 10.0**exponent:.2f}"
     if mantissa == "10.00":
         mantissa, exponent = "1.00", exponent + 1
-    return f"{mantissa}·10{str(exponent).translate(_SUPERSCRIPTS)}"
+    return f"{MINUS if value < 0 else ''}{mantissa}·10{str(exponent).translate(_SUPERSCRIPTS)}"
 
 
 def decade(value: float) -> str:

@@ -152,23 +152,22 @@ def sensitivity_table(scores: BenchmarkScores) -> Table | None:
 
 
 def control_table(scores: BenchmarkScores) -> Table | None:
-    """What the controls say, rung by rung."""
+    """What the controls say: one row a pair of arms, rungs across."""
     rows = []
-    for rung in scores.rungs:
-        for compared in rung.comparisons:
-            meaning = CONTROL_MEANINGS.get((str(compared.get("a")), str(compared.get("b"))))
-            if meaning is None:
+    for (a, b), meaning in CONTROL_MEANINGS.items():
+        compared = [rung.comparison(a, b) for rung in scores.rungs]
+        if not any(compared):
+            continue
+        cells = [Cell(f"{b} against {a}", meaning)]
+        for found in compared:
+            if not found:
+                cells.append(Cell(numbers.DASH))
                 continue
-            rows.append(
-                (
-                    Cell(rung.name),
-                    Cell(f"{compared['b']} against {compared['a']}", meaning),
-                    Cell(numbers.points(compared.get("difference")), tone=_tone(compared)),
-                    Cell(numbers.points_range(compared.get("low"), compared.get("high"))),
-                    Cell(_p(compared)),
-                )
-            )
-    return Table(("rung", "control", "points", "95 % interval", "p"), tuple(rows)) if rows else None
+            interval = numbers.points_range(found.get("low"), found.get("high"))
+            note = f"p {_p(found)}"
+            cells.append(Cell(numbers.points(found.get("difference")), interval, note, _tone(found)))
+        rows.append(tuple(cells))
+    return Table(("points", *(_rung_head(rung) for rung in scores.rungs)), tuple(rows)) if rows else None
 
 
 def recall_table(scores: BenchmarkScores) -> Table | None:
@@ -229,36 +228,34 @@ def bill_table(run: Run) -> Table | None:
         ]
     if not lines:
         return None
-    stages = [stage for stage in STAGES if any(stage in line["by_stage"] for line in lines)]
+    stages = [stage for stage in STAGES if any(line["by_stage"].get(stage) for line in lines)]
     rows = tuple(
         (
-            Cell(str(line["rung"])),
-            Cell(str(line["arm"])),
+            Cell(f"{line['rung']} · {line['arm']}"),
             *(Cell(numbers.power_of_ten(line["by_stage"].get(stage))) for stage in stages),
             Cell(numbers.power_of_ten(line.get("total_flops"))),
         )
         for line in lines
     )
-    return Table(("rung", "arm", *stages, "all"), rows)
+    return Table(("rung · arm", *stages, "all"), rows)
 
 
 def break_even_table(run: Run) -> Table | None:
-    """After how many questions training more would have been cheaper."""
-    lines = run.ledger.get("break_even") or ()
-    rows = tuple(
-        (
-            Cell(str(line["rung"])),
-            Cell(str(line["arm"])),
-            Cell(numbers.power_of_ten(line.get("extra_training_flops"))),
-            Cell(numbers.power_of_ten(line.get("index_flops"))),
-            Cell(numbers.power_of_ten(line.get("extra_flops_per_question"))),
-            Cell(numbers.count(line.get("n_questions")), note=str(line.get("reason") or "")),
-        )
-        for line in lines
-        if not is_control(str(line["arm"]))
-    )
-    head = ("rung", "arm", "training saved", "index", "extra a question", "break-even (questions)")
-    return Table(head, rows) if rows else None
+    """After how many questions training more would have been cheaper: arms down, rungs across."""
+    lines = {(str(line["rung"]), str(line["arm"])): line for line in run.ledger.get("break_even") or ()}
+    arms = [arm for arm in dict.fromkeys(arm for _, arm in lines) if not is_control(arm)]
+    names = dict.fromkeys(rung for rung, _ in lines)
+    rows = []
+    for arm in arms:
+        cells = [Cell(arm)]
+        for name in names:
+            line = lines.get((name, arm), {})
+            saved, extra = line.get("extra_training_flops"), line.get("extra_flops_per_question")
+            sums = f"saves {numbers.power_of_ten(saved)}, costs {numbers.power_of_ten(extra)} a question"
+            reason = str(line.get("reason") or (sums if line else ""))
+            cells.append(Cell(numbers.count(line.get("n_questions")), note=reason))
+        rows.append(tuple(cells))
+    return Table(("questions", *names), tuple(rows)) if rows else None
 
 
 def decontamination_table(run: Run) -> Table | None:
