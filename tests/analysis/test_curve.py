@@ -22,9 +22,7 @@ def logistic(flops: float, slope: float, midpoint: float, floor: float = 0.25, c
 
 @given(st.floats(0.3, 4), st.floats(18, 22), st.floats(0.6, 1.0))
 @settings(max_examples=60, deadline=None)
-def test_a_curve_is_found_again_from_its_own_points(
-    slope: float, log_midpoint: float, ceiling: float
-) -> None:
+def test_a_curve_is_found_again_from_its_own_points(slope: float, log_midpoint: float, ceiling: float) -> None:
     accuracy = [logistic(x, slope, 10**log_midpoint, ceiling=ceiling) for x in FLOPS]
     curve = fit_curve(FLOPS, accuracy, choice=FitChoice(ceiling=ceiling))
     assert curve.slope == pytest.approx(slope, rel=1e-5)
@@ -94,9 +92,7 @@ def test_the_order_of_rungs_does_not_matter() -> None:
     n = [10, 400, 50, 60, 9000]
     choice = FitChoice(weights="binomial")
     order = [3, 0, 4, 2, 1]
-    shuffled = fit_curve(
-        [FLOPS[i] for i in order], [accuracy[i] for i in order], [n[i] for i in order], choice
-    )
+    shuffled = fit_curve([FLOPS[i] for i in order], [accuracy[i] for i in order], [n[i] for i in order], choice)
     assert shuffled == fit_curve(FLOPS, accuracy, n, choice)
 
 
@@ -177,9 +173,7 @@ def test_impossible_points_are_refused() -> None:
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6), st.sampled_from(KINDS), st.booleans())
 @settings(max_examples=200, deadline=None)
-def test_any_accuracies_give_a_curve_or_one_clear_sentence(
-    values: list[float], kind: str, free: bool
-) -> None:
+def test_any_accuracies_give_a_curve_or_one_clear_sentence(values: list[float], kind: str, free: bool) -> None:
     flops = [10.0 ** (10 + i) for i in range(len(values))]
     choice = FitChoice(kind, ceiling=None if free else 1.0)  # type: ignore[arg-type]
     try:

@@ -24,9 +24,7 @@ def crossing(**different: float | None) -> BreakEven:
     return break_even("r1", "retrieval", **{**numbers, **different})  # type: ignore[arg-type]
 
 
-@given(
-    st.floats(1e6, 1e24), st.floats(1.01, 50), st.floats(0, 0.9), st.floats(1e3, 1e12), st.floats(1.01, 100)
-)
+@given(st.floats(1e6, 1e24), st.floats(1.01, 50), st.floats(0, 0.9), st.floats(1e3, 1e12), st.floats(1.01, 100))
 def test_at_break_even_both_ways_cost_the_same(
     spent: float, multiplier: float, index_share: float, baseline: float, times: float
 ) -> None:

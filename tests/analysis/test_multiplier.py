@@ -173,9 +173,7 @@ def test_a_ladder_without_baseline_is_refused() -> None:
 
 def test_a_repeated_rung_is_refused() -> None:
     with pytest.raises(UsageError, match=r"'baseline' has two rows with train_flops 1e\+19"):
-        Points.of(
-            [Measurement("baseline", 1e19, 0.5, None, "a"), Measurement("baseline", 1e19, 0.6, None, "b")]
-        )
+        Points.of([Measurement("baseline", 1e19, 0.5, None, "a"), Measurement("baseline", 1e19, 0.6, None, "b")])
 
 
 def test_an_outside_reader_without_its_own_baseline_is_refused() -> None:

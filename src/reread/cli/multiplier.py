@@ -15,14 +15,13 @@ from rich.table import Table
 
 from reread.analysis.measure import Analysis, analysis_json, measure
 from reread.analysis.multiplier import Multiplier, sensitivity, summary
+from reread.cli.options import AsJson
 
 
 def multiplier(
     sources: Annotated[
         list[Path] | None,
-        typer.Argument(
-            help="CSV files (columns arm, train_flops, accuracy, n) or run folders.", show_default=False
-        ),
+        typer.Argument(help="CSV files (columns arm, train_flops, accuracy, n) or run folders.", show_default=False),
     ] = None,
     floor: Annotated[
         float | None,
@@ -43,7 +42,7 @@ def multiplier(
     example: Annotated[
         str | None, typer.Option(help="`paper`: the paper's own points, recomputed.", show_default=False)
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """What retrieval is worth in training compute: fit accuracy against FLOPs and read every arm off the
     curve.
@@ -76,8 +75,7 @@ def multiplier(
     if example is not None:
         console.print(_sensitivity_table(analysis))
         console.print(
-            "Each row refits the same base points. A dash: the arm's accuracy lies beyond what that "
-            "curve reaches.",
+            "Each row refits the same base points. A dash: the arm's accuracy lies beyond what that curve reaches.",
             soft_wrap=True,
         )
 
@@ -158,9 +156,7 @@ def _notes(analysis: Analysis) -> list[str]:
     reasons = dict.fromkeys(point.reason for point in points if point.reason)
     notes += [f"– {reason}" for reason in reasons]
     if any(point.low is not None or point.high is not None for point in points):
-        kind = (
-            "questions resampled jointly over rungs and arms" if analysis.paired else "independent binomials"
-        )
+        kind = "questions resampled jointly over rungs and arms" if analysis.paired else "independent binomials"
         notes.append(f"Intervals: {kind}; they hold the sampling of questions, not the choice of curve.")
     return notes
 
@@ -181,11 +177,7 @@ def _sensitivity_table(analysis: Analysis) -> Table:
         table.add_column(f"{arms[i].train_flops:.1e}".replace("+", ""), justify="right")
     for row in sensitivity(analysis.points, analysis.choice):
         cells = ["–" if row.values[i] is None else f"{row.values[i]:.2f}x" for i in shown]
-        free = (
-            f" ({row.curve.ceiling:.3f})"
-            if row.curve and row.curve.ceiling_free and row.curve.ceiling
-            else ""
-        )
+        free = f" ({row.curve.ceiling:.3f})" if row.curve and row.curve.ceiling_free and row.curve.ceiling else ""
         name = row.fit.replace(" fixed", "").replace(", ceiling free", ", free").replace(", ceiling", " to")
         rmse = f"{row.curve.rmse:.4f}" if row.curve and row.curve.rmse is not None else "–"
         table.add_row(name + free, rmse, *cells)

@@ -1,0 +1,94 @@
+"""`reread multiplier` as a person and a script call it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from reread.cli import run
+
+LADDER = """arm,train_flops,accuracy,n,reader
+baseline,1e18,0.35,1000,
+baseline,1e19,0.48,1000,
+baseline,1e20,0.60,1000,
+retrieval,1e18,0.50,1000,
+[red]odd,1e20,0.99,1000,
+baseline,,0.5,1000,llama
+retrieval,,0.58,1000,llama
+"""
+
+
+@pytest.fixture
+def points(tmp_path: Path) -> str:
+    path = tmp_path / "points.csv"
+    path.write_text(LADDER)
+    return str(path)
+
+
+def test_the_papers_table_is_printed_beside_the_published_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["multiplier", "--example", "paper"]) == 0
+    out = capsys.readouterr().out
+    for printed in ("5.28x", "7.17x", "2.88x", "11.10x", "logistic to 0.85", "logistic, free (0.800)"):
+        assert printed in out
+    assert "2.91x*" in out
+
+
+def test_the_example_starts_in_two_seconds_and_without_the_heavy_parts() -> None:
+    code = "import sys; from reread.cli import run; run(['multiplier', '--example', 'paper', '--json'])\n"
+    code += "print([m for m in ('torch', 'scipy', 'matplotlib', 'faiss') if m in sys.modules], file=sys.stderr)"
+    began = time.perf_counter()
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stderr.strip() == "[]"
+    assert len(json.loads(result.stdout)["points"]) == 10
+    # Two seconds on an idle machine; tests share theirs.
+    assert time.perf_counter() - began < 6
+
+
+def test_json_goes_to_stdout_alone(points: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["multiplier", points, "--ceiling", "0.9", "--json"]) == 0
+    out, err = capsys.readouterr()
+    result = json.loads(out)
+    assert [point["arm"] for point in result["points"]] == ["retrieval", "[red]odd", "retrieval"]
+    assert result["points"][1]["multiplier"] is None and result["points"][1]["extrapolated"]
+    assert result["points"][2]["train_flops"] is None
+    assert err == ""
+
+
+def test_every_arm_and_reader_is_printed_and_names_are_not_markup(
+    points: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["multiplier", points, "--ceiling", "0.9"]) == 0
+    out = capsys.readouterr().out
+    for name in ("[red]odd", "llama, against its own baseline", "at or above the curve's ceiling 0.9"):
+        assert name in out
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ([], "no ceiling is known"),
+        (["--ceiling", "2"], "at most at 1"),
+        (["--ceiling", "free", "--fit", "cubic"], "unknown fit 'cubic'"),
+        (["--ceiling", "0.55"], "above the fixed ceiling"),
+        (["--ceiling", "0.9", "--floor", "0.95"], "above the floor"),
+    ],
+)
+def test_misuse_is_one_sentence(
+    points: str, options: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["multiplier", points, *options]) in (1, 2)
+    out, err = capsys.readouterr()
+    assert sentence in err and err.count("\n") == 1 and out == ""
+
+
+@pytest.mark.parametrize(
+    "options", [["--fit", "linear"], ["--ceiling", "free"], ["--ceiling", "1", "--weights", "binomial"]]
+)
+def test_every_fit_prints(points: str, options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["multiplier", points, *options]) == 0
+    assert "Curve:" in capsys.readouterr().out
