@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from reread.errors import UsageError
 from reread.protocols import Reader, Solver
@@ -33,7 +33,8 @@ def make_reader(spec: str, **settings: Any) -> Reader | Solver:
             model, _, url = rest.rpartition("@")
             if not model or not url.startswith(("http://", "https://")):
                 raise UsageError(f"reader {spec!r} lacks an address; write openai:MODEL@http://host:port/v1")
-            return EndpointReader(model, url, **settings)
+            # Its `can` asks the server when first read, which mypy takes for another kind of attribute.
+            return cast(Reader, EndpointReader(model, url, **settings))
     except TypeError as error:
         if "unexpected keyword argument" in str(error):
             raise UsageError(f"reader {spec}: {str(error).split('__init__() ')[-1]}") from error
