@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 APIS = ("auto", "chat", "completions")
 CHAT, COMPLETIONS = "/chat/completions", "/completions"
-NO_SUCH_ROUTE = frozenset({404, 405, 501})
+PROBE_ATTEMPTS = 2
 EMPTY_REPLIES = 2
 """Replies without a choice that a prompt may get before its samples are left as they are."""
 BYTES_PER_TOKEN = 4
@@ -86,11 +86,16 @@ class EndpointReader:
         """Whether prompts go through the server's chat template; with api `auto` the server is asked once."""
         if self._api != "auto":
             return self._api == "chat"
+        probe: dict[str, Any] = {"temperature": 0.0, "max_tokens": 1}
         try:
-            self._post(CHAT, self._chat_body("Hi", 1, {"temperature": 0.0, "max_tokens": 1}))
-        except Refused as error:
-            if error.status not in NO_SUCH_ROUTE and "template" not in error.reason.lower():
-                raise
+            self._post(CHAT, self._chat_body("Hi", 1, probe), attempts=PROBE_ATTEMPTS)
+        except Refused as refusal:
+            # No such route, or (as `transformers serve` does without a chat template) an internal error: a server
+            # that completes plain text serves a base model.
+            try:
+                self._post(COMPLETIONS, {"model": self.model, "prompt": "Hi", **probe, **self.extra})
+            except ReaderError:
+                raise refusal from None
             return False
         return True
 
@@ -210,9 +215,9 @@ class EndpointReader:
             logger.warning("sample %d of a prompt is missing: %s", number + 1, error)
             return []
 
-    def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    def _post(self, path: str, body: Mapping[str, Any], attempts: int | None = None) -> dict[str, Any]:
         with self._slots:
-            reply = self.client.post(path, body)
+            reply = self.client.post(path, body, attempts=attempts)
         prompt_tokens, completion_tokens = _usage(reply)
         with self._lock:
             self.usage["requests"] += 1

@@ -53,7 +53,7 @@ class JsonClient:
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self._client = httpx.Client(timeout=timeout_s, headers=headers, follow_redirects=False)
 
-    def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    def post(self, path: str, body: Mapping[str, Any], *, attempts: int | None = None) -> dict[str, Any]:
         """The server's reply as an object. Raises Refused or ReaderError in one sentence."""
         file = self._cache_file(path, body)
         if file is not None and file.is_file():
@@ -63,7 +63,7 @@ class JsonClient:
                     return kept
             except ValueError:
                 logger.warning("%s is damaged; asking the server again", file)
-        reply = self._post(path, body)
+        reply = self._post(path, body, attempts or self.attempts)
         if file is not None:
             write_text_atomically(file, json.dumps(reply, ensure_ascii=False))
         return reply
@@ -74,18 +74,18 @@ class JsonClient:
         name = content_hash({"url": self.url, "path": path, "body": body})
         return self.cache / name[:2] / f"{name}.json"
 
-    def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    def _post(self, path: str, body: Mapping[str, Any], attempts: int) -> dict[str, Any]:
         import httpx
 
-        problem = ""
-        for attempt in range(self.attempts):
+        problem, status = "", 0
+        for attempt in range(attempts):
             wait_s = min(MAX_WAIT_S, FIRST_WAIT_S * 2**attempt)
             try:
                 status, headers, data = self._once(path, body)
             except httpx.TimeoutException:
-                problem = f"did not answer within {self.timeout_s:g} s"
+                problem, status = f"did not answer within {self.timeout_s:g} s", 0
             except httpx.TransportError as error:
-                problem = f"broke the connection ({self._clean(str(error)) or type(error).__name__})"
+                problem, status = f"broke the connection ({self._clean(str(error)) or type(error).__name__})", 0
             except httpx.InvalidURL as error:
                 raise ReaderError(f"{self.url} is no address: {error}") from error
             else:
@@ -95,11 +95,12 @@ class JsonClient:
                 if status not in RETRIED_STATUSES:
                     raise Refused(f"{self.url}{path} {problem}", status, self._reason(data))
                 wait_s = _retry_after(headers, wait_s)
-            if attempt + 1 < self.attempts:
+            if attempt + 1 < attempts:
                 logger.info("%s%s %s; trying again in %.1f s", self.url, path, problem, wait_s)
                 time.sleep(wait_s)
-        tries = "once" if self.attempts == 1 else f"{self.attempts} times"
-        raise ReaderError(f"{self.url}{path} {problem} (tried {tries}); is the server up, and the address right?")
+        tries = "once" if attempts == 1 else f"{attempts} times"
+        message = f"{self.url}{path} {problem} (tried {tries}); is the server up, and the address right?"
+        raise Refused(message, status, problem) if status else ReaderError(message)
 
     def _once(self, path: str, body: Mapping[str, Any]) -> tuple[int, Mapping[str, str], bytes]:
         """Status, headers and body of one exchange, within the time limit as a whole (a slow drip is a hang)."""
