@@ -154,21 +154,15 @@ def corpus(tmp_path: Path) -> Path:
         folder / "a.jsonl",
         [{"id": "1", "text": DIRTY.text, "licence": "MIT"}, {"id": "2", "text": CLEAN.text}],
     )
-    write(
-        folder / "b.jsonl.gz", [{"id": "3", "text": AFTER, "title": "Maps"}, {"id": "4", "no": "text here"}]
-    )
+    write(folder / "b.jsonl.gz", [{"id": "3", "text": AFTER, "title": "Maps"}, {"id": "4", "no": "text here"}])
     return folder
 
 
-def test_output_folder_holds_findings_summary_rejects_and_the_clean_corpus(
-    corpus: Path, tmp_path: Path
-) -> None:
+def test_output_folder_holds_findings_summary_rejects_and_the_clean_corpus(corpus: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     summary = decontaminate_corpus([str(corpus)], [ITEM, OTHER], out, action="mask")
     (finding,) = read(out / "findings.jsonl")
-    assert {"question_id", "benchmark", "doc_id", "source", "kind", "score", "start", "end", "text"} <= set(
-        finding
-    )
+    assert {"question_id", "benchmark", "doc_id", "source", "kind", "score", "start", "end", "text"} <= set(finding)
     assert (finding["doc_id"], finding["source"]) == ("1", "a.jsonl")
     assert DIRTY.text[finding["start"] : finding["end"]] == finding["text"]
     assert read(out / "rejects.jsonl") == [{"source": "b.jsonl.gz", "record": 2, "reason": "no_text"}]

@@ -121,16 +121,12 @@ OPEN_CLOZE = question("The colour of the moon is", ("mauve",))
 
 
 def test_short_question_with_its_answer_is_found() -> None:
-    (finding,) = QuestionIndex([WHO]).find(
-        f"{prose(1, 40)} Which ruler rose against Rome? Boudica. {prose(2, 9)}"
-    )
+    (finding,) = QuestionIndex([WHO]).find(f"{prose(1, 40)} Which ruler rose against Rome? Boudica. {prose(2, 9)}")
     assert (finding.kind, finding.text) == ("short", "Which ruler rose against Rome? Boudica")
 
 
 def test_short_question_with_another_answer_is_not_found() -> None:
-    assert (
-        QuestionIndex([WHO]).find(f"Which ruler rose against Rome? Nobody did. {prose(1, 200)} Boudica") == []
-    )
+    assert QuestionIndex([WHO]).find(f"Which ruler rose against Rome? Nobody did. {prose(1, 200)} Boudica") == []
 
 
 def test_part_of_a_short_stem_with_its_answer_is_not_found() -> None:
@@ -144,9 +140,7 @@ def test_cloze_with_its_options_is_found_as_a_copy() -> None:
 
 def test_sentence_that_states_a_cloze_is_counted_apart() -> None:
     assert [f.kind for f in QuestionIndex([CLOZE]).find("The tallest of the moons is Belt.")] == ["statement"]
-    assert [f.kind for f in QuestionIndex([OPEN_CLOZE]).find("The colour of the moon is mauve.")] == [
-        "statement"
-    ]
+    assert [f.kind for f in QuestionIndex([OPEN_CLOZE]).find("The colour of the moon is mauve.")] == ["statement"]
 
 
 def test_fact_in_other_words_is_not_found() -> None:
@@ -186,9 +180,7 @@ def scenario(number: int) -> Question:
         "For which of these two scenarios does the main character do something clearly wrong according to "
         "ordinary moral standards in the year of the census?"
     )
-    return question(
-        f"{template} Scenario 1: {prose(number, 8)} Scenario 2: {prose(number + 500, 8)}", number=number
-    )
+    return question(f"{template} Scenario 1: {prose(number, 8)} Scenario 2: {prose(number + 500, 8)}", number=number)
 
 
 def test_one_leaked_item_does_not_flag_its_whole_template() -> None:
@@ -210,12 +202,8 @@ def test_repeated_items_are_no_template() -> None:
 
 
 def test_stems_made_of_template_alone_need_their_answer() -> None:
-    same = (
-        "Which of the following statements about the passage that you have just read above is not true of it"
-    )
-    items = [
-        question(f"{same}{end}", (f"reply{n}",), number=n) for n, end in enumerate(("?", " now?", " then?"))
-    ]
+    same = "Which of the following statements about the passage that you have just read above is not true of it"
+    items = [question(f"{same}{end}", (f"reply{n}",), number=n) for n, end in enumerate(("?", " now?", " then?"))]
     index = QuestionIndex(items)
     assert index.find(f"{same}? {prose(1, 90)}") == []
     assert [finding.question_id for finding in index.find(f"{same}? reply0")] == ["q0"]
@@ -236,9 +224,7 @@ def test_offsets_in_a_document_with_a_title_are_those_of_its_text() -> None:
     assert document.text[finding.start : finding.end] == finding.text == LONG.text.rstrip("?")
 
 
-@pytest.mark.parametrize(
-    "settings_", [{"rule": "some"}, {"threshold": 0.0}, {"threshold": 1.2}, {"ngram": 1}]
-)
+@pytest.mark.parametrize("settings_", [{"rule": "some"}, {"threshold": 0.0}, {"threshold": 1.2}, {"ngram": 1}])
 def test_settings_out_of_range_are_refused(settings_: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         QuestionIndex([LONG], **settings_)  # type: ignore[arg-type]

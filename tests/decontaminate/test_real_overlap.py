@@ -37,9 +37,7 @@ def test_mmlu_in_math_is_high_school_mathematics_alone(realdata: Path) -> None:
     for _ in decontaminate(documents, index, action="audit", summary=summary):
         pass
     by_subject = summary.as_dict()["benchmarks"]["mmlu"]["by_subject"]
-    assert {name for name, counts in by_subject.items() if counts["n_contaminated"]} == {
-        "high_school_mathematics"
-    }
+    assert {name for name, counts in by_subject.items() if counts["n_contaminated"]} == {"high_school_mathematics"}
     # 150 of the subject's 270 test questions are MATH problems; this file holds half of the questions.
     assert 65 <= by_subject["high_school_mathematics"]["n_contaminated"] <= 85
 

@@ -44,9 +44,7 @@ def test_the_same_words_in_other_typesetting_are_the_same_tokens(one: str, other
     assert same(one, other)
 
 
-@pytest.mark.parametrize(
-    ("one", "other"), [("nine cats", "nine bats"), ("x2", "x3"), ("ab c", "a bc"), ("a", "a a")]
-)
+@pytest.mark.parametrize(("one", "other"), [("nine cats", "nine bats"), ("x2", "x3"), ("ab c", "a bc"), ("a", "a a")])
 def test_different_words_are_different_tokens(one: str, other: str) -> None:
     assert not same(one, other)
 

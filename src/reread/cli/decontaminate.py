@@ -21,9 +21,7 @@ from reread.types import Question
 
 
 def decontaminate(
-    corpus: Annotated[
-        list[str], typer.Argument(help="Files, folders, globs or hf:DATASET.", show_default=False)
-    ],
+    corpus: Annotated[list[str], typer.Argument(help="Files, folders, globs or hf:DATASET.", show_default=False)],
     against: Annotated[
         list[str], typer.Option(help="A benchmark, NAME or NAME:PATH; repeat for more.", show_default=False)
     ],

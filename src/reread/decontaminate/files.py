@@ -55,9 +55,7 @@ def decontaminate_corpus(
     for number, (file, clean_name) in enumerate(zip(files, _clean_names(files), strict=True)):
         part = out / "parts" / f"{number:05d}"
         if not part.with_suffix(".json").exists():
-            _one_file(
-                file, part, out / "clean" / clean_name, index, plain, action, progress, total.n_documents
-            )
+            _one_file(file, part, out / "clean" / clean_name, index, plain, action, progress, total.n_documents)
         state = json.loads(part.with_suffix(".json").read_bytes())
         total.merge(state["summary"])
         plain_total.merge(state["plain"])

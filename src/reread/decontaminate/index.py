@@ -72,8 +72,7 @@ class QuestionIndex:
             raise UsageError(f"the containment threshold is {threshold}; it must lie in (0, 1]")
         if ngram is not None and not patterns.MIN_NGRAM <= ngram <= patterns.MAX_NGRAM:
             raise UsageError(
-                f"n-grams of {ngram} tokens are not possible; "
-                f"choose {patterns.MIN_NGRAM} to {patterns.MAX_NGRAM}"
+                f"n-grams of {ngram} tokens are not possible; choose {patterns.MIN_NGRAM} to {patterns.MAX_NGRAM}"
             )
         self.rule, self.threshold, self.ngram = rule, threshold, ngram
         self.targets: list[Target] = []
@@ -161,9 +160,7 @@ class QuestionIndex:
             if pattern.needs_answer and answer_end is None:
                 continue
             start, end = int(tokens.starts[first]), int(tokens.ends[max(last, answer_end or 0) - 1])
-            yield Finding(
-                target.question_id, target.benchmark, kind, round(score, 4), start, end, text[start:end]
-            )
+            yield Finding(target.question_id, target.benchmark, kind, round(score, 4), start, end, text[start:end])
 
     def _answer(self, pattern: Pattern, target: Target, tokens: Tokens, after: int) -> tuple[str, int | None]:
         """The finding's kind, and the token after the answer that follows token `after` (None: no answer)."""

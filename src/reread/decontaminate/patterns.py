@@ -134,9 +134,7 @@ def accepted_texts(question: Question) -> list[str]:
     return texts
 
 
-def describe(
-    question: Question, row: int, ngram: int, threshold: float, rule: str
-) -> tuple[Target, list[Pattern]]:
+def describe(question: Question, row: int, ngram: int, threshold: float, rule: str) -> tuple[Target, list[Pattern]]:
     """One question's target and patterns, before the benchmark's templates are discounted."""
     stem = tokenize(question.text)
     n_stem = len(stem)
@@ -198,9 +196,7 @@ def discount_templates(patterns: list[Pattern], targets: list[Target], stem_keys
             continue
         own_windows = ~np.isin(pattern.grams, templates)
         if own_windows.any():
-            kept.append(
-                replace(pattern, grams=pattern.grams[own_windows], anchors=pattern.anchors[own_windows])
-            )
+            kept.append(replace(pattern, grams=pattern.grams[own_windows], anchors=pattern.anchors[own_windows]))
         elif pattern.kind == "stem" and targets[pattern.target].answers:
             kept.append(replace(pattern, kind="short", needs_answer=True, threshold=1.0))
     return kept

@@ -210,8 +210,4 @@ def _markup_keys(table: CharacterTable) -> UInt64s:
     prefix = np.empty(len(words) + 1, np.uint64)
     positions = np.empty((2, len(words)), np.int64)
     n_tokens = kernels.compiled().tokenize(codes, *table.arrays(), prefix, positions[0], positions[1])
-    return (
-        Tokens(prefix, positions[0], positions[1]).windows(1)
-        if n_tokens == len(words)
-        else np.empty(0, np.uint64)
-    )
+    return Tokens(prefix, positions[0], positions[1]).windows(1) if n_tokens == len(words) else np.empty(0, np.uint64)

@@ -79,14 +79,15 @@ def run_python(
     *,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     memory_mb: int = DEFAULT_MEMORY_MB,
+    name: str = "__main__",
     unsafe_exec: bool = False,
 ) -> SandboxResult:
     """Run a program under the confinement above and return its output and fate; never raises for what it
     does.
 
-    timeout_s counts wall-clock seconds from its first line. Raises SandboxUnavailable where the confinement
-    cannot be had; `unsafe_exec` then runs it with whatever there is. Cost: about 0.1 s a run beyond the
-    program's own time.
+    timeout_s counts wall-clock seconds from its first line; name is what the program sees as __name__. Raises
+    SandboxUnavailable where the confinement cannot be had; `unsafe_exec` then runs it with whatever there is.
+    Cost: about 0.1 s a run beyond the program's own time.
     """
     if os.name != "posix":
         raise SandboxUnavailable("programs can be run on POSIX systems alone; score code on Linux")
@@ -119,6 +120,7 @@ def run_python(
             "cpu_s": int(timeout_s) + 2,
             "file_mb": MAX_FILE_MB,
             "uid": uid,
+            "name": name,
             "strict": not unsafe_exec,
             "ready_fd": ready_write,
         }

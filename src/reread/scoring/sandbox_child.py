@@ -1,11 +1,11 @@
 """The sandbox's inside: confines its own process, then runs the program that it was given. Not to be
 imported.
 
-Started as a script by sandbox.py with one argument, a JSON object: program (path), folder, read (paths),
-memory_mb, cpu_s, file_mb, uid (or null), strict, ready_fd. It needs the standard library alone. In order:
-process id namespace (where allowed), resource limits, user id, capabilities, Landlock, seccomp. Everything
-that a strict run needs and does not get ends the process before the program starts; only a started program is
-announced on ready_fd.
+Started as a script by sandbox.py with one argument, a JSON object: program (path), folder, library (an empty
+folder or null), read (paths), memory_mb, cpu_s, file_mb, uid (or null), name (the module's), strict, ready_fd. It
+needs the standard library alone. In order: process id namespace (where allowed), resource limits, user id,
+capabilities, Landlock, seccomp. Everything that a strict run needs and does not get ends the process before the
+program starts; only a started program is announced on ready_fd.
 
 Sources: Linux man pages prctl(2), seccomp(2), landlock(7), capabilities(7); system call numbers from the
 kernel's tables for x86_64 and for the generic ABI that aarch64 uses.
@@ -305,14 +305,12 @@ def main() -> None:
     os.close(ready)
     sys.argv[:] = ["main.py"]
     sys.excepthook = show_exception
-    module = types.ModuleType("__main__")
+    module = types.ModuleType(settings["name"])
     sys.modules["__main__"] = module
     exec(compile(source, "main.py", "exec"), module.__dict__)
 
 
-def show_exception(
-    kind: type[BaseException], error: BaseException, trace: types.TracebackType | None
-) -> None:
+def show_exception(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
     """The traceback without this script's own two frames."""
     for _ in range(2):
         trace = trace.tb_next if trace is not None else None

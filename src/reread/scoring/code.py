@@ -1,0 +1,194 @@
+"""Programs: read one out of a reply, run it against the question's tests in the sandbox, and pass@k.
+
+Convention (LiveCodeBench, arXiv 2403.07974): the program is the last fenced block. HumanEval (arXiv 2107.03374) is
+also answered by a bare continuation of its prompt, which is then put in front of it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from reread.errors import BenchmarkError, UsageError
+from reread.scoring.code_tests import cases_of, same_output, same_value
+from reread.scoring.sandbox import DEFAULT_TIMEOUT_S, SandboxResult, run_python
+from reread.types import Question
+
+MAX_PROGRAM_CHARACTERS = 1 << 18
+_FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n`]*\n(.*?)(?:^[ \t]*\1[`~]*[ \t]*$|\Z)", re.DOTALL | re.MULTILINE)
+_CODE_LINE = re.compile(r"(?:def|class|import|from|for|while|if|try|with|print|@|#)\b|@|#|\w+(?:\[.*\])?\s*=[^=]|\w+\(")
+_AFTER_COMPLETION = re.compile(r"\n(?=(?:def|class|if|print|assert|@)\b|[#@`])")
+"""Where a continuation of a function ends: the next thing at the margin (the stop words of HumanEval)."""
+CALL_IMPORTS = (
+    "import bisect, collections, copy, functools, heapq, itertools, math, operator, random, re, string, sys\n"
+    "from bisect import *\nfrom collections import *\nfrom functools import *\nfrom heapq import *\n"
+    "from itertools import *\nfrom math import *\nfrom typing import *\n"
+    "sys.setrecursionlimit(50000)\n"
+)
+"""What a judge that calls a function has imported before (LeetCode's solutions use List, deque, inf ... bare)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a program did."""
+
+    passed: bool
+    n_run: int
+    """Cases run; the first that fails ends the run. A check function or a list of asserts is one case."""
+    result: SandboxResult | None
+    """The last run: of the failing case, if one failed; None where nothing was run."""
+
+
+class CodeScorer:
+    """Takes the last fenced block as the program and runs it against the tests in question.meta["tests"]."""
+
+    kind = "code"
+
+    def __init__(self, *, timeout_s: float = DEFAULT_TIMEOUT_S, unsafe_exec: bool = False) -> None:
+        self.timeout_s = timeout_s
+        self.unsafe_exec = unsafe_exec
+
+    def extract(self, text: str, question: Question) -> str | None:
+        """The whole program that a reply amounts to, or None where it holds none."""
+        return extract_program(text, question)
+
+    def score(self, answer: str | None, question: Question) -> float:
+        """1.0 where the program passes every test, else 0.0. Raises BenchmarkError where there are no tests."""
+        if answer is None:
+            return 0.0
+        verdict = check_program(answer, question, timeout_s=self.timeout_s, unsafe_exec=self.unsafe_exec)
+        return float(verdict.passed)
+
+    def same(self, a: str, b: str) -> bool:
+        """Whether two programs are the same text, blank lines and trailing spaces aside."""
+        return _lines(a) == _lines(b)
+
+
+def extract_program(text: str, question: Question) -> str | None:
+    """The program in a reply: the last closed fenced block, else an unclosed one, else the reply itself where it is
+    code. A continuation of the question's own code is put behind it."""
+    text = text.rsplit("</think>", 1)[-1].replace("\r\n", "\n")
+    blocks = [match for match in _FENCE.finditer(text) if match[2].strip()]
+    closed = [match for match in blocks if match[0].rstrip().endswith(match[1])]
+    entry_point = _tests(question).get("entry_point")
+    is_continued = _tests(question)["style"] == "check" and isinstance(entry_point, str)
+    if blocks:
+        program = (closed or blocks)[-1][2]
+    else:
+        if is_continued and not _defines(text, str(entry_point)):
+            text = _AFTER_COMPLETION.split(text, maxsplit=1)[0]
+            if not text.strip() or not text.startswith((" ", "\t", "\n")):
+                return None
+        elif not _CODE_LINE.match(text.lstrip()):
+            return None
+        program = text
+    if not program.strip() or len(program) > MAX_PROGRAM_CHARACTERS:
+        return None
+    if is_continued:
+        if not _defines(program, str(entry_point)):
+            return question.text.rstrip("\n") + "\n" + program.lstrip("\n")
+        # A reply that writes the function anew may rely on the prompt's imports.
+        imports = [line for line in question.text.split("\n") if line.startswith(("import ", "from "))]
+        return "\n".join([*(line for line in imports if line not in program), program])
+    return program
+
+
+def check_program(
+    program: str, question: Question, *, timeout_s: float = DEFAULT_TIMEOUT_S, unsafe_exec: bool = False
+) -> Verdict:
+    """Run a program against the question's tests, each within timeout_s, in the sandbox.
+
+    Raises BenchmarkError where the question has no readable tests, SandboxUnavailable where programs cannot be
+    confined here.
+    """
+    tests = _tests(question)
+    if tests["style"] in ("check", "asserts"):
+        return _check_whole(program, tests, timeout_s, unsafe_exec)
+    result, n_run = None, 0
+    for case in cases_of(question.id, tests):
+        n_run += 1
+        if tests["style"] == "stdin":
+            result = run_python(program, case["input"], timeout_s=timeout_s, unsafe_exec=unsafe_exec)
+            passed = result.status == "ok" and same_output(result.stdout, case["output"])
+        else:
+            result, passed = _call(program, str(tests["entry_point"]), case, timeout_s, unsafe_exec)
+        if not passed:
+            return Verdict(False, n_run, result)
+    if n_run == 0:
+        raise BenchmarkError(f"question {question.id} has no test cases; a program cannot be scored")
+    return Verdict(True, n_run, result)
+
+
+def pass_at_k(n: int, n_correct: int, k: int) -> float:
+    """Chance that at least one of k programs drawn from n, of which n_correct pass, passes.
+
+    The unbiased estimate 1 − C(n−c, k) / C(n, k) of Chen et al. 2021 (arXiv 2107.03374, equation 1).
+    """
+    if not 0 <= n_correct <= n or not 1 <= k <= n:
+        raise UsageError(
+            f"pass@{k} needs at least {k} samples and at most as many correct ones; got {n_correct} of {n}"
+        )
+    return 1.0 - math.comb(n - n_correct, k) / math.comb(n, k)
+
+
+def _check_whole(program: str, tests: Mapping[str, Any], timeout_s: float, unsafe_exec: bool) -> Verdict:
+    """Program and tests in one run. The mark at its very end shows that all of it ran: a program that leaves early
+    (sys.exit, os._exit) has not passed."""
+    mark = secrets.token_hex(16)
+    if tests["style"] == "check":
+        rest = [tests["code"], f"check({tests['entry_point']})"]
+    else:
+        rest = [tests.get("setup") or "", *tests["asserts"]]
+    last = f"__import__('sys').__stdout__.write('\\n{mark}\\n')"
+    whole = "\n\n".join([program, *rest, last])
+    result = run_python(whole, timeout_s=timeout_s, name="solution", unsafe_exec=unsafe_exec)
+    return Verdict(result.status == "ok" and result.stdout.endswith(f"\n{mark}\n"), 1, result)
+
+
+def _call(
+    program: str, entry_point: str, case: Mapping[str, str], timeout_s: float, unsafe_exec: bool
+) -> tuple[SandboxResult, bool]:
+    """Call the program's function, or its class Solution's method, with a case's arguments (a JSON value a line)."""
+    mark = secrets.token_hex(16)
+    if not entry_point.isidentifier():
+        raise BenchmarkError(f"{entry_point!r} is not the name of a function")
+    caller = (
+        f"_f = getattr(Solution(), {entry_point!r}) if 'Solution' in globals() else {entry_point}\n"
+        "_a = [__import__('json').loads(line) for line in __import__('sys').stdin.read().split('\\n') if line.strip()]\n"
+        f"__import__('sys').__stdout__.write('\\n{mark}' + __import__('json').dumps(_f(*_a)))\n"
+    )
+    preamble = "" if "from __future__" in program else CALL_IMPORTS
+    result = run_python(
+        f"{preamble}{program}\n\n{caller}",
+        case["input"],
+        timeout_s=timeout_s,
+        name="solution",
+        unsafe_exec=unsafe_exec,
+    )
+    _, marked, value = result.stdout.rpartition(mark)
+    if result.status != "ok" or not marked:
+        return result, False
+    try:
+        return result, same_value(json.loads(value), json.loads(case["output"]))
+    except (ValueError, RecursionError):
+        return result, False
+
+
+def _tests(question: Question) -> Mapping[str, Any]:
+    tests = question.meta.get("tests")
+    if not isinstance(tests, Mapping) or tests.get("style") not in ("check", "asserts", "stdin", "call"):
+        raise BenchmarkError(f"question {question.id} has no tests; a program cannot be scored")
+    return tests
+
+
+def _defines(program: str, name: str) -> bool:
+    return re.search(rf"^(?:async )?def {re.escape(name)}\b|^{re.escape(name)}\s*=", program, re.MULTILINE) is not None
+
+
+def _lines(program: str) -> list[str]:
+    return [line.rstrip() for line in program.split("\n") if line.strip()]
