@@ -107,7 +107,7 @@ def _multiplier_tables(analysis: Analysis) -> list[Table]:
 def _multiplier_table(title: str, points: Sequence[Multiplier], analysis: Analysis) -> Table:
     published = {(p.arm, p.train_flops): p.value for p in analysis.published}
     on_ladder = any(point.train_flops for point in points)
-    table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("arm", overflow="fold", min_width=9)
     if on_ladder:
         table.add_column("trained", justify="right", no_wrap=True)
@@ -158,6 +158,9 @@ def _notes(analysis: Analysis) -> list[str]:
     if any(point.low is not None or point.high is not None for point in points):
         kind = "questions resampled jointly over rungs and arms" if analysis.paired else "independent binomials"
         notes.append(f"Intervals: {kind}; they hold the sampling of questions, not the choice of curve.")
+    if analysis.published:
+        n = analysis.points.base[0].n
+        notes.append(f"The paper gives no intervals: these are what {n:,} questions, MMLU's test split, can resolve.")
     return notes
 
 

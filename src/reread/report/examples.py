@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from reread.analysis.changes import Changes, Outcome, changes
-from reread.analysis.multiplier import BASELINE
 from reread.report.run import BenchmarkScores, Run
 from reread.runs import content_seed
 
@@ -44,7 +43,7 @@ class Example:
     options: tuple[Option, ...]
     gold: str
     before: str | None
-    """The baseline's answer; None where nothing could be read out of it."""
+    """The reference arm's answer; None where nothing could be read out of it."""
     after: str | None
     passages: tuple[ShownPassage, ...]
 
@@ -55,6 +54,8 @@ class Examples:
 
     rung: str
     arm: str
+    reference: str
+    """The arm whose answer comes first: without passages, or with random ones."""
     found: Changes
     mended: tuple[Example, ...]
     broken: tuple[Example, ...]
@@ -66,12 +67,13 @@ def examples(run: Run, scores: BenchmarkScores) -> Examples | None:
     Drawn by a hash of their ids, so that nobody chose them. None where the run holds no such answers.
     """
     arm = scores.headline_arm
-    rungs = [rung for rung in scores.ladder or scores.rungs if BASELINE in rung.arms and arm in rung.arms]
-    if arm is None or not rungs:
+    reference = scores.reference
+    rungs = [rung for rung in scores.ladder or scores.rungs if reference in rung.arms and arm in rung.arms]
+    if arm is None or reference is None or not rungs:
         return None
     rung = rungs[-1].name
-    answers = run.answers(scores.name, rung, (BASELINE, arm))
-    found = changes(_outcomes(answers[BASELINE]), _outcomes(answers[arm]))
+    answers = run.answers(scores.name, rung, (reference, arm))
+    found = changes(_outcomes(answers[reference]), _outcomes(answers[arm]))
     if not found.n:
         return None
     mended, broken = _drawn(found.mended), _drawn(found.broken)
@@ -82,9 +84,9 @@ def examples(run: Run, scores: BenchmarkScores) -> Examples | None:
     questions = run.questions(scores.name) if mended or broken else {}
 
     def shown(ids: Sequence[str]) -> tuple[Example, ...]:
-        return tuple(_example(questions.get(q, {}), answers[BASELINE][q], rows[q], passages) for q in ids)
+        return tuple(_example(questions.get(q, {}), answers[reference][q], rows[q], passages) for q in ids)
 
-    return Examples(rung, arm, found, shown(mended), shown(broken))
+    return Examples(rung, arm, reference, found, shown(mended), shown(broken))
 
 
 def marked(text: str, answers: Sequence[str]) -> tuple[tuple[str, bool], ...]:

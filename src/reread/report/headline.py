@@ -51,19 +51,21 @@ def _of_multiplier(scores: BenchmarkScores, arm: str, rung: Rung, multiplied: li
 def _of_difference(scores: BenchmarkScores, arm: str, rung: Rung) -> str:
     after = rung.arms[arm]
     of_reader = f" with {rung.name}" if rung.name else ""
-    compared = rung.comparison(BASELINE, arm)
-    if compared is None:
+    reference = scores.reference
+    compared = rung.comparison(reference, arm)
+    if compared is None or reference is None:
         interval = numbers.percent_range(after.get("low"), after.get("high"))
         return (
             f"On {scores.name}{of_reader}, {arm} answered {numbers.percent(after.get('accuracy'))} % of "
             f"{numbers.count(after.get('n'))} questions correctly (95 % interval {interval})."
         )
     difference = compared["difference"]
-    change = "raised" if difference > 0 else "lowered" if difference < 0 else "left"
-    before = numbers.percent(rung.arms.get(BASELINE, {}).get("accuracy"))
+    change = "raised accuracy" if difference > 0 else "lowered accuracy" if difference < 0 else "changed nothing,"
+    over = "" if reference == BASELINE else f", against {reference} passages,"
+    before = numbers.percent(rung.arms.get(reference, {}).get("accuracy"))
     verdict = "" if is_significant(compared) else " This may well be chance."
     return (
-        f"On {scores.name}{of_reader}, {arm} {change} accuracy from {before} % to "
+        f"On {scores.name}{of_reader}, {arm}{over} {change} from {before} % to "
         f"{numbers.percent(after.get('accuracy'))} %: {numbers.points(difference)} points (95 % interval "
         f"{numbers.points_range(compared.get('low'), compared.get('high'))}, paired p "
         f"{numbers.p_value(compared.get('p'))}, {numbers.count(after.get('n'))} questions).{verdict}"

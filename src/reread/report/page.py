@@ -140,7 +140,7 @@ def _template() -> Template:
 def _flat(value: Any) -> str:
     """A manifest's value in one line."""
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_flat(item)}" for key, item in value.items())
+        return ", ".join(f"{key} {_flat(item)}" for key, item in value.items() if item is not None)
     if isinstance(value, list | tuple):
         return "; ".join(_flat(item) for item in value)
     if isinstance(value, float) and math.isfinite(value):

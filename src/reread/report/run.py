@@ -30,7 +30,7 @@ class Rung:
     multipliers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     subjects: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
 
-    def comparison(self, a: str, b: str) -> Mapping[str, Any] | None:
+    def comparison(self, a: str | None, b: str) -> Mapping[str, Any] | None:
         """The paired comparison of b against a, where it was made."""
         return next((c for c in self.comparisons if c.get("a") == a and c.get("b") == b), None)
 
@@ -52,6 +52,13 @@ class BenchmarkScores:
     def arms(self) -> tuple[str, ...]:
         """Every arm, in the order in which the rungs name them."""
         return tuple(dict.fromkeys(arm for rung in self.rungs for arm in rung.arms))
+
+    @property
+    def reference(self) -> str | None:
+        """The arm that the others are compared with: the baseline, else random passages (a reader without
+        weights has no baseline).
+        """
+        return next((arm for arm in (BASELINE, "random") if arm in self.arms), None)
 
     @property
     def ladder(self) -> tuple[Rung, ...]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from reread.analysis.ledger import STAGES, Charge, bill
-from reread.analysis.multiplier import BASELINE
 from reread.analysis.published import published_accuracy, published_contamination
 from reread.report import numbers
 from reread.report.run import BenchmarkScores, Run, Rung, is_control
@@ -51,20 +50,20 @@ def score_matrix(scores: BenchmarkScores) -> Table:
             if score is None or score.get("accuracy") is None:
                 cells.append(Cell(numbers.DASH))
                 continue
-            compared = rung.comparison(BASELINE, arm)
+            compared = rung.comparison(scores.reference, arm)
             note = f"{numbers.points(compared.get('difference'))}, p {_p(compared)}" if compared else ""
             interval = numbers.percent_range(score.get("low"), score.get("high"))
             cells.append(Cell(numbers.percent(score["accuracy"]), interval, note, _tone(compared)))
         rows.append(tuple(cells))
     head = tuple(_rung_head(rung) for rung in scores.rungs)
-    caption = (
-        "Accuracy in percent with its 95 % interval (Wilson); under it the difference to the baseline in "
-        "points, "
-        "paired over the same questions, with McNemar's mid-p corrected for the number of arms (Holm). "
-        "Coloured "
-        "where p < 0.05."
-    )
-    return Table(("arm", *head), tuple(rows), caption)
+    caption = "Accuracy in percent with its 95 % interval (Wilson)"
+    if scores.reference is not None and len(scores.arms) > 1:
+        caption += (
+            f"; under it the difference to {scores.reference} in points, paired over the same questions, "
+            "with "
+            "McNemar's mid-p corrected for the number of arms (Holm). Coloured where p < 0.05"
+        )
+    return Table(("arm", *head), tuple(rows), f"{caption}.")
 
 
 def score_rows(run: Run, scores: BenchmarkScores) -> Table:
@@ -74,26 +73,31 @@ def score_rows(run: Run, scores: BenchmarkScores) -> Table:
     with_f1 = any(score.get("f1") is not None for score in cells_of)
     with_bits = any(score.get("bits_per_byte") is not None for score in cells_of)
     many = len(scores.rungs) > 1
-    head = ["arm", "n", "accuracy", "95 % interval", "difference", "95 % interval", "p", "mended", "broken"]
+    compare = any(rung.comparisons for rung in scores.rungs)
+    head = ["arm", "n", "accuracy", "95 % interval"]
+    head += [f"over {scores.reference}", "95 % interval", "p", "mended", "broken"] * compare
     head += ["unparsed", "FLOPs a question"]
     head += ["F1"] * with_f1 + ["bits per byte"] * with_bits + ["published"] * published
     rows = []
     for rung in scores.rungs:
         for arm, score in rung.arms.items():
-            compared = rung.comparison(BASELINE, arm) or {}
+            compared = rung.comparison(scores.reference, arm) or {}
             row = [
                 Cell(f"{rung.name} · {arm}" if many else arm),
                 Cell(numbers.count(score.get("n"))),
                 Cell(numbers.percent(score.get("accuracy"))),
                 Cell(numbers.percent_range(score.get("low"), score.get("high"))),
-                Cell(numbers.points(compared.get("difference")), tone=_tone(compared)),
-                Cell(numbers.points_range(compared.get("low"), compared.get("high"))),
-                Cell(_p(compared)),
-                Cell(numbers.count(compared.get("mended"))),
-                Cell(numbers.count(compared.get("broken"))),
-                Cell(numbers.count(score.get("unparsed"))),
-                Cell(numbers.power_of_ten(score.get("flops_per_question"))),
             ]
+            if compare:
+                row += [
+                    Cell(numbers.points(compared.get("difference")), tone=_tone(compared)),
+                    Cell(numbers.points_range(compared.get("low"), compared.get("high"))),
+                    Cell(_p(compared)),
+                    Cell(numbers.count(compared.get("mended"))),
+                    Cell(numbers.count(compared.get("broken"))),
+                ]
+            row.append(Cell(numbers.count(score.get("unparsed"))))
+            row.append(Cell(numbers.power_of_ten(score.get("flops_per_question"))))
             if with_f1:
                 row.append(Cell(numbers.percent(score.get("f1"))))
             if with_bits:

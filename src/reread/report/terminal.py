@@ -9,7 +9,6 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from reread.analysis.multiplier import BASELINE
 from reread.errors import UsageError
 from reread.report import numbers
 from reread.report.run import BenchmarkScores, Run, Rung
@@ -20,8 +19,8 @@ OPEN = "?"
 
 def score_table(run: Run, benchmark: str | None = None) -> Table:
     """Accuracy in percent with its 95 % interval, for one benchmark (the headline): rungs down and arms
-    across on a ladder, arms down for a single reader. `*` marks a paired difference to the baseline with
-    corrected p < 0.05.
+    across on a ladder, arms down for a single reader. `*` marks a paired difference to the baseline (or
+    random passages) with corrected p < 0.05.
     """
     name = benchmark or run.headline
     scores = next((entry for entry in run.benchmarks if entry.name == name), None)
@@ -31,6 +30,35 @@ def score_table(run: Run, benchmark: str | None = None) -> Table:
     return _of_one_reader(scores) if len(scores.rungs) == 1 else _of_ladder(scores)
 
 
+def recall_table(run: Run) -> Table | None:
+    """How often the gold passage and the answer are among the first hits, by benchmark; None where not
+    measured.
+    """
+    measured = [entry for entry in run.benchmarks if entry.recall]
+    if not measured:
+        return None
+    table = _table("Retrieval: % of questions whose … is among the first k hits (95 % interval)")
+    for column in ("benchmark", "found", "n"):
+        table.add_column(column)
+    depths = list(dict.fromkeys(depth for entry in measured for depth in entry.recall.get("answer", {})))
+    for depth in depths:
+        table.add_column(f"k = {depth}", justify="right")
+    for entry in measured:
+        for what, shown in (("gold", "gold passage"), ("answer", "answer string")):
+            shares = entry.recall.get(what) or {}
+            if shares:
+                n = numbers.count(next(iter(shares.values())).get("n"))
+                cells = (_share(shares.get(depth, {})) for depth in depths)
+                table.add_row(escape(entry.name), shown, n, *cells)
+    return table
+
+
+def _share(found: Mapping[str, Any]) -> str:
+    low, high = found.get("low"), found.get("high")
+    interval = f" [dim]{100 * low:.0f}–{100 * high:.0f}[/dim]" if low is not None and high is not None else ""
+    return f"{numbers.percent(found.get('recall'))}{interval}"
+
+
 def _of_ladder(scores: BenchmarkScores) -> Table:
     table = _table(f"{escape(scores.name)}: accuracy in % (95 % interval){_n_of(scores)}")
     table.add_column("arm", overflow="fold")
@@ -38,7 +66,7 @@ def _of_ladder(scores: BenchmarkScores) -> Table:
         flops = f"\n{rung.train_flops:.1e}".replace("+", "") if rung.train_flops else ""
         table.add_column(escape(rung.name) + flops, justify="right", overflow="fold")
     for arm in scores.arms:
-        table.add_row(escape(arm), *(_cell(rung, arm) for rung in scores.rungs))
+        table.add_row(escape(arm), *(_cell(rung, arm, scores.reference) for rung in scores.rungs))
     worth_of = scores.headline_arm
     if worth_of is not None and any(worth_of in rung.multipliers for rung in scores.rungs):
         table.add_section()
@@ -59,43 +87,41 @@ def _of_one_reader(scores: BenchmarkScores) -> Table:
     rung = scores.rungs[0]
     title = escape(f"{scores.name}: {rung.name}" if rung.name else scores.name)
     table = _table(title)
-    table.add_column("arm", overflow="fold")
-    for column in (
-        "n",
-        "accuracy %",
-        "95 % interval",
-        "against baseline",
-        "p",
-        "mended",
-        "broken",
-        "unparsed",
-    ):
-        table.add_column(column, justify="right")
+    table.add_column("arm", overflow="fold", min_width=9)
+    reference = scores.reference
+    compare = bool(rung.comparisons)
+    for column in ("n", "%", "95 %"):
+        table.add_column(column, justify="right", no_wrap=True)
+    if compare:
+        table.add_column(f"over {escape(reference or '')}", justify="right")
+        for column in ("p", "mended", "broken"):
+            table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("unparsed", justify="right", no_wrap=True)
     for arm, score in rung.arms.items():
-        compared: Mapping[str, Any] = rung.comparison(BASELINE, arm) or {}
-        table.add_row(
-            escape(arm),
-            numbers.count(score.get("n")),
-            numbers.percent(score.get("accuracy")),
-            numbers.percent_range(score.get("low"), score.get("high")),
-            numbers.points(compared.get("difference")),
-            numbers.p_value(compared.get("p")),
-            numbers.count(compared.get("mended")),
-            numbers.count(compared.get("broken")),
-            numbers.count(score.get("unparsed")),
-        )
+        compared: Mapping[str, Any] = rung.comparison(reference, arm) or {}
+        cells = [escape(arm), numbers.count(score.get("n")), numbers.percent(score.get("accuracy"))]
+        low, high = score.get("low"), score.get("high")
+        cells.append(numbers.DASH if low is None or high is None else f"{100 * low:.1f}–{100 * high:.1f}")
+        if compare:
+            cells += [
+                numbers.points(compared.get("difference")),
+                numbers.p_value(compared.get("p")),
+                numbers.count(compared.get("mended")),
+                numbers.count(compared.get("broken")),
+            ]
+        table.add_row(*cells, numbers.count(score.get("unparsed")))
     return table
 
 
 def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    return Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
 
 
-def _cell(rung: Rung, arm: str) -> str:
+def _cell(rung: Rung, arm: str, reference: str | None) -> str:
     score = rung.arms.get(arm)
     if score is None or score.get("accuracy") is None:
         return numbers.DASH
-    mark = "*" if is_significant(rung.comparison(BASELINE, arm)) else ""
+    mark = "*" if is_significant(rung.comparison(reference, arm)) else ""
     low, high = score.get("low"), score.get("high")
     interval = f"\n[dim]{100 * low:.0f}–{100 * high:.0f}[/dim]" if low is not None and high is not None else ""
     return f"{numbers.percent(score['accuracy'])}{mark}{interval}"
