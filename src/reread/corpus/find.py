@@ -10,6 +10,7 @@ from pathlib import Path
 from reread.errors import CorpusError
 
 HUB_PREFIX = "hf:"
+DATASTORE_MARK = "datastore.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +72,21 @@ def _files_of(corpus: str) -> list[CorpusFile]:
 
 def _files_below(folder: Path) -> list[CorpusFile]:
     files = []
+    stores: list[Path] = []
     for path in sorted(folder.rglob("*"), key=lambda path: path.relative_to(folder).as_posix()):
         relative = path.relative_to(folder)
-        # Hidden files (.git, .DS_Store) are not part of what a person calls the corpus.
-        if path.is_file() and not any(part.startswith(".") for part in relative.parts):
+        if path.is_dir() and (path / DATASTORE_MARK).is_file():
+            stores.append(path)
+        # Hidden files (.git, .DS_Store) are not part of what a person calls the corpus, nor is a store built beside it.
+        if path.is_file() and not (_is_hidden(relative) or any(path.is_relative_to(store) for store in stores)):
             files.append(CorpusFile(relative.as_posix(), path))
     if not files:
         raise CorpusError(f"the folder {folder} holds no files; put documents there, or name another corpus")
     return files
+
+
+def _is_hidden(relative: Path) -> bool:
+    return any(part.startswith(".") for part in relative.parts)
 
 
 def _with_unique_names(files: list[CorpusFile]) -> list[CorpusFile]:

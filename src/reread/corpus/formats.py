@@ -169,8 +169,8 @@ def _decode(content: bytes) -> str:
 
 def read_text(file: CorpusFile, path: Path, rejects: Rejects, skip: int) -> Iterator[Record]:
     """A file that is one document; a Markdown file's first heading is its title."""
-    content = read_whole(path, file.name, rejects)
-    if content is None or skip:
+    content = read_whole(path, file.name, rejects) if not skip else None
+    if content is None:
         return
     text = clean(_decode(content))
     title = path.stem
@@ -181,8 +181,8 @@ def read_text(file: CorpusFile, path: Path, rejects: Rejects, skip: int) -> Iter
 
 
 def read_html(file: CorpusFile, path: Path, rejects: Rejects, skip: int) -> Iterator[Record]:
-    content = read_whole(path, file.name, rejects)
-    if content is None or skip:
+    content = read_whole(path, file.name, rejects) if not skip else None
+    if content is None:
         return
     text, title = html_text(content)
     yield 1, _one_document(file, text, title or path.stem)

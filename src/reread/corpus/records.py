@@ -33,13 +33,14 @@ def make_document(record: Any, name: str, source: str, number: int) -> Document 
     if not isinstance(record, Mapping):
         return Unreadable("not_an_object")
     key, text = _find(record, TEXT_FIELDS, _as_text)
+    title_key, title = _find(record, TITLE_FIELDS, _as_string)
     if text is None:
         return Unreadable("no_text")
-    text = clean(text)
+    # A record with a title alone (a reference without abstract) is a document of one line.
+    text = clean(text) if text.strip() else clean(title or "")
     if not text.strip():
         return Unreadable("empty_text")
     id_key, doc_id = _find(record, ID_FIELDS, _as_id)
-    title_key, title = _find(record, TITLE_FIELDS, _as_string)
     url_key, url = _find(record, URL_FIELDS, _as_string)
     used = {key, id_key, title_key, url_key}
     return Document(

@@ -8,7 +8,7 @@ import io
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, cast
+from typing import Any, Protocol, Self, cast
 
 from reread.corpus.rejects import Rejects
 
@@ -24,6 +24,8 @@ PARQUET_MAGIC = b"PAR1"
 
 ZSTD_MAX_WINDOW_BYTES = 1 << 31
 """zstd --long=31, which The Pile and Dolma files may use."""
+ZSTD_INPUT_BYTES = 8192
+"""Fed at once: a block of zeros can grow a thousandfold."""
 
 
 def stream_errors() -> tuple[type[Exception], ...]:
@@ -38,19 +40,63 @@ def first_bytes(path: Path, n: int = 4) -> bytes:
         return file.read(n)
 
 
-def open_stream(path: Path) -> IO[bytes]:
+class Stream(Protocol):
+    """A binary file. `read1` returns what one read gives: nothing read before damage is lost, as `read` would."""
+
+    def read1(self, size: int = -1, /) -> bytes: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *error: object) -> None: ...
+
+
+def open_stream(path: Path) -> Stream:
     """The file's content, decompressed by what its first bytes say (gzip, zstd, bzip2), whatever its name."""
     magic = first_bytes(path)
     if magic.startswith(GZIP_MAGIC):
-        return cast(IO[bytes], gzip.open(path, "rb"))
+        return cast(Stream, gzip.open(path, "rb"))
     if magic == ZSTD_MAGIC:
+        return cast(Stream, io.BufferedReader(_ZstdStream(path), BLOCK_BYTES))
+    if magic.startswith(BZIP2_MAGIC):
+        return cast(Stream, bz2.open(path, "rb"))
+    return cast(Stream, path.open("rb"))
+
+
+class _ZstdStream(io.RawIOBase):
+    """A zstd file's content, frame after frame. Unlike zstandard's own reader, a cut-off frame is an EOFError."""
+
+    def __init__(self, path: Path) -> None:
         import zstandard
 
-        decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_MAX_WINDOW_BYTES)
-        return cast(IO[bytes], decompressor.stream_reader(path.open("rb"), read_across_frames=True, closefd=True))
-    if magic.startswith(BZIP2_MAGIC):
-        return cast(IO[bytes], bz2.open(path, "rb"))
-    return path.open("rb")
+        self._file = path.open("rb")
+        self._decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_MAX_WINDOW_BYTES)
+        self._frame = self._decompressor.decompressobj()
+        self._frame_begun = False
+        self._compressed = b""
+        self._plain = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._plain:
+            if not self._compressed:
+                self._compressed = self._file.read(ZSTD_INPUT_BYTES)
+                if not self._compressed:
+                    if self._frame_begun:
+                        raise EOFError("the last zstd frame is cut off")
+                    return 0
+            self._plain = memoryview(self._frame.decompress(self._compressed))
+            self._compressed, self._frame_begun = b"", True
+            if self._frame.eof:
+                self._compressed, self._frame_begun = self._frame.unused_data, False
+                self._frame = self._decompressor.decompressobj()
+        n = min(len(buffer), len(self._plain))
+        buffer[:n] = self._plain[:n]
+        self._plain = self._plain[n:]
+        return n
 
 
 def read_head(path: Path, n: int = 4096) -> bytes:
@@ -59,7 +105,7 @@ def read_head(path: Path, n: int = 4096) -> bytes:
     try:
         with open_stream(path) as stream:
             while len(head) < n:
-                block = stream.read(n - len(head))
+                block = stream.read1(n - len(head))
                 if not block:
                     break
                 head += block
@@ -81,7 +127,7 @@ def read_lines(
     too_large = False
     try:
         with open_stream(path) as stream:
-            while block := stream.read(BLOCK_BYTES):
+            while block := stream.read1(BLOCK_BYTES):
                 lines = block.split(b"\n")
                 for position, piece in enumerate(lines):
                     if not too_large:
@@ -115,7 +161,7 @@ def read_whole(path: Path, source: str, rejects: Rejects, *, max_bytes: int = MA
     content = io.BytesIO()
     try:
         with open_stream(path) as stream:
-            while block := stream.read(BLOCK_BYTES):
+            while block := stream.read1(BLOCK_BYTES):
                 content.write(block)
                 if content.tell() > max_bytes:
                     rejects.add(source, 1, "record_too_large")

@@ -34,6 +34,7 @@ from reread.datastore.layout import (
     SHARDS,
     STORE_FILE,
     disk_errors,
+    id_hash,
     read_store_file,
     shard_name,
     write_store_file,
@@ -113,6 +114,8 @@ def build(
     with disk_errors(store, "while building"):
         content = _begin(store, settings, inputs, append)
         this_build = content["builds"][-1]
+        if this_build["finished"] and _is_missing_a_shard(store, content):
+            this_build["finished"] = False
         if this_build["finished"]:
             return _report(store, content, n_new_shards=0, flops=0.0)
         flops_before = getattr(embedder, "flops", 0.0)
@@ -147,7 +150,8 @@ def _describe(file: CorpusFile) -> dict[str, Any]:
         status = file.path.stat()
         return {"name": file.name, "bytes": status.st_size, "sha256": file_sha256(file.path)}
     except OSError as error:
-        raise CorpusError(f"cannot read {file.path} ({error.strerror}); check its permissions") from error
+        # One unreadable file must not stop the rest: it is rejected when its turn comes.
+        return {"name": file.name, "unreadable": error.strerror}
 
 
 def _begin(store: Path, settings: dict[str, Any], inputs: dict[str, Any], append: bool) -> dict[str, Any]:
@@ -185,6 +189,13 @@ def _begin(store: Path, settings: dict[str, Any], inputs: dict[str, Any], append
     content["builds"].append(build_entry)
     write_store_file(store, content)
     return content
+
+
+def _is_missing_a_shard(store: Path, content: Mapping[str, Any]) -> bool:
+    """Whether a shard was deleted to have it made again, as `verify` advises for stores of a single build."""
+    return len(content["builds"]) == 1 and not all(
+        (store / SHARDS / name / SHARD_FILE).is_file() for name in content["shards"]
+    )
 
 
 def _fingerprint(build_entry: Mapping[str, Any]) -> str:
@@ -251,7 +262,10 @@ class _Maker:
         self.position = position
         if self._writer is None:
             self._writer = ShardWriter(self.store / SHARDS / shard_name(len(self._finished)), self._embedder)
-        if self._writer.has_document(document.id) or any(shard.has_document(document.id) for shard in self._finished):
+        hashed = id_hash(document.id)
+        if self._writer.has_document(document.id) or any(
+            shard.rows_of(document.id, hashed) for shard in self._finished
+        ):
             self.rejects.add(document.source, document.id, "duplicate_id")
             return
         if drop is not None:

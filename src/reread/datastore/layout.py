@@ -64,6 +64,15 @@ def save_array(path: Path, values: npt.NDArray[Any]) -> None:
         file.write(values.tobytes() if values.dtype.names else values.data)
 
 
+def load_array(path: Path) -> npt.NDArray[Any]:
+    """A .npy file, memory-mapped. Raises DatastoreError where it is missing or cut off."""
+    try:
+        array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DatastoreError(f"{path} is missing or damaged; check the store with: reread verify STORE") from error
+    return array
+
+
 def passage_schema() -> pa.Schema:
     import pyarrow as pa
 

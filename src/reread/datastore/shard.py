@@ -19,6 +19,7 @@ from reread.datastore.layout import (
     SHARD_FILE,
     VECTORS,
     id_hash,
+    load_array,
 )
 from reread.datastore.lexical import LexicalShard
 from reread.errors import DatastoreError
@@ -55,7 +56,7 @@ class Shard:
 
     @cached_property
     def _documents(self) -> npt.NDArray[Any]:
-        return np.load(self.folder / DOCUMENTS, mmap_mode="r")
+        return load_array(self.folder / DOCUMENTS)
 
     @cached_property
     def _document_hashes(self) -> npt.NDArray[np.uint64]:
@@ -68,7 +69,7 @@ class Shard:
     @cached_property
     def vectors(self) -> npt.NDArray[np.float16]:
         """float16 (n, d), row i is passage i."""
-        return np.load(self.folder / VECTORS, mmap_mode="r")
+        return load_array(self.folder / VECTORS)
 
     def batch(self, number: int) -> pa.RecordBatch:
         return self._arrow.get_batch(number)
@@ -95,9 +96,9 @@ class Shard:
             found.append(batches[number][offset].as_py())
         return found
 
-    def rows_of(self, doc_id: str) -> range:
-        """The rows of a document's passages; empty where the shard does not hold it."""
-        number = np.uint64(id_hash(doc_id))
+    def rows_of(self, doc_id: str, hashed: int | None = None) -> range:
+        """The rows of a document's passages; empty where the shard does not hold it. hashed: its id_hash, if known."""
+        number = np.uint64(id_hash(doc_id) if hashed is None else hashed)
         hashes = self._document_hashes
         place = int(np.searchsorted(hashes, number))
         while place < len(hashes) and hashes[place] == number:
@@ -107,9 +108,6 @@ class Shard:
                 return range(row, row + count)
             place += 1
         return range(0)
-
-    def has_document(self, doc_id: str) -> bool:
-        return len(self.rows_of(doc_id)) > 0
 
 
 def _columns(batch: pa.RecordBatch) -> list[tuple[str, Any]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from reread.datastore.layout import SHARD_FILE, SHARDS, read_store_file
 from reread.datastore.shard import Shard
@@ -30,11 +32,8 @@ def verify(store: Path, progress: Callable[[int, int | None], None] | None = Non
     return problems
 
 
-def _shard_problems(store: Path, name: str, facts: dict[str, object]) -> list[str]:
-    remedy = (
-        f'delete {store / SHARDS / name}, set "finished" of its build to false in datastore.json '
-        "and run the same reread build command again"
-    )
+def _shard_problems(store: Path, name: str, facts: dict[str, Any]) -> list[str]:
+    remedy = _remedy(store, name, facts)
     folder = store / SHARDS / name
     if not (folder / SHARD_FILE).is_file():
         return [f"shard {name} is missing or unfinished; {remedy}"]
@@ -55,3 +54,16 @@ def _shard_problems(store: Path, name: str, facts: dict[str, object]) -> list[st
         elif file_sha256(path) != expected["sha256"]:
             problems.append(f"shard {name}: {relative} is damaged (its checksum differs); {remedy}")
     return problems
+
+
+def _remedy(store: Path, name: str, facts: dict[str, Any]) -> str:
+    builds = facts["builds"]
+    chunking = facts["chunking"]
+    command = ["reread build", *map(shlex.quote, builds[0]["corpora"]), "--store", shlex.quote(str(store))]
+    if facts["embedder"]:
+        command += ["--embedder", shlex.quote(facts["embedder"])]
+    command += ["--chunk-words", str(chunking["chunk_words"]), "--overlap-words", str(chunking["overlap_words"])]
+    command += ["--shard-passages", str(facts["shard_passages"])]
+    if len(builds) > 1:
+        return f"the store was added to since, so build all of it again, beginning with: {' '.join(command)}"
+    return f"delete the folder {store / SHARDS / name} and run: {' '.join(command)}"

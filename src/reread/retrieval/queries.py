@@ -41,7 +41,7 @@ def read_queries(path: Path) -> list[tuple[str, str]]:
             query_id, text = str(record["id"]), record["text"]
         except (ValueError, KeyError, TypeError) as error:
             raise UsageError(
-                f"{path} line {number} is no query ({error!r}); it needs the fields id and text"
+                f"{path} line {number} is no query ({error!r}): it needs the fields id and text"
             ) from error
         if not isinstance(text, str):
             raise UsageError(f"{path} line {number}: the text of query {query_id} is no string")

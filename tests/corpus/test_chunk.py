@@ -1,0 +1,68 @@
+"""Chunks are exact slices, bounded, complete, and never lose a word."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reread.corpus import chunk
+from reread.corpus.chunk import MAX_WORD_CHARS
+from reread.errors import UsageError
+from reread.types import Document
+
+texts = st.text(alphabet=st.sampled_from("ab é\n\t 　—字"), max_size=300)
+
+
+def document(text: str) -> Document:
+    return Document(id="doc", text=text, source="file.txt", title="Title", url="http://x", meta={"licence": "CC0"})
+
+
+@given(texts, st.integers(1, 9), st.integers(0, 8))
+def test_a_passage_is_an_exact_slice_of_its_document(text: str, words: int, overlap: int) -> None:
+    for passage in chunk(document(text), words, min(overlap, words - 1)):
+        assert passage.text == text[passage.start : passage.start + len(passage.text)]
+        assert passage.id == f"doc:{passage.start}"
+
+
+@given(texts, st.integers(1, 9))
+def test_without_overlap_the_passages_hold_every_word_once(text: str, words: int) -> None:
+    passages = list(chunk(document(text), words))
+    assert "".join("".join(p.text.split()) for p in passages) == "".join(text.split())
+    assert all(len(p.text.split()) <= words for p in passages)
+
+
+@given(st.lists(st.sampled_from(["one", "two", "three"]), max_size=60), st.integers(2, 9), st.data())
+def test_overlapping_passages_repeat_exactly_the_words_asked_for(
+    words: list[str], size: int, data: st.DataObject
+) -> None:
+    overlap = data.draw(st.integers(1, size - 1))
+    passages = [p.text.split() for p in chunk(document(" ".join(words)), size, overlap)]
+    for before, after in pairwise(passages):
+        assert before[-overlap:] == after[:overlap]
+    rebuilt = passages[0] + [word for p in passages[1:] for word in p[overlap:]] if passages else []
+    assert rebuilt == words
+
+
+def test_a_text_without_spaces_does_not_become_one_endless_passage() -> None:
+    passages = list(chunk(document("字" * 10_000), 10))
+    assert max(len(p.text) for p in passages) == 10 * MAX_WORD_CHARS
+    assert "".join(p.text for p in passages) == "字" * 10_000
+
+
+def test_title_source_url_and_meta_are_carried() -> None:
+    (passage,) = chunk(document("some words"))
+    assert (passage.title, passage.source, passage.url, passage.meta) == (
+        "Title",
+        "file.txt",
+        "http://x",
+        {"licence": "CC0"},
+    )
+
+
+@pytest.mark.parametrize(("words", "overlap"), [(0, 0), (-1, 0), (5, 5), (5, -1)])
+def test_impossible_chunking_is_refused_with_the_value(words: int, overlap: int) -> None:
+    with pytest.raises(UsageError, match=str(words if words < 1 else overlap)):
+        list(chunk(document("a b c"), words, overlap))
