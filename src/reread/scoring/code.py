@@ -159,7 +159,8 @@ def _call(
         raise BenchmarkError(f"{entry_point!r} is not the name of a function")
     caller = (
         f"_f = getattr(Solution(), {entry_point!r}) if 'Solution' in globals() else {entry_point}\n"
-        "_a = [__import__('json').loads(line) for line in __import__('sys').stdin.read().split('\\n') if line.strip()]\n"
+        "_l = __import__('sys').stdin.read().split('\\n')\n"
+        "_a = [__import__('json').loads(line) for line in _l if line.strip()]\n"
         f"__import__('sys').__stdout__.write('\\n{mark}' + __import__('json').dumps(_f(*_a)))\n"
     )
     preamble = "" if "from __future__" in program else CALL_IMPORTS

@@ -6,8 +6,8 @@ The program gets a process of its own (sandbox_child.py) that confines itself be
   ptrace, no mounts, no signals to others, no changes to modes and owners of files;
 - Landlock: reads the interpreter's own libraries, writes one temporary folder, nothing else;
 - resource limits: processor time, memory, file size, open files, threads, no core dumps;
-- another user where we are root and may show it the standard library (in a mount namespace), and no
-  capabilities in any case; a process id namespace where the system allows one;
+- another user where we are root and can show it the standard library and its folder, and no capabilities in
+  any case; a process id namespace where the system allows one;
 - an empty environment, `python -I -S` (the standard library alone), its own session; everything in it is
   killed at the wall-clock limit, at the output limit, and when it has filled its folder.
 
@@ -102,12 +102,12 @@ def run_python(
         stdin_file.write(stdin.encode("utf-8", "replace"))
         stdin_file.seek(0)
         uid, library = None, None
-        if os.geteuid() == 0:
+        if os.geteuid() == 0 and _anyone_can_reach(str(Path(top).parent)):
             uid = FIRST_UID + random.SystemRandom().randrange(N_UIDS)
             os.chown(folder, uid, uid)
             os.chown(source, uid, uid)
             Path(top).chmod(0o711)
-            if not _anyone_can_read(_interpreter_paths()[0]):
+            if not _anyone_can_reach(_interpreter_paths()[0]):
                 library = Path(top) / "library"
                 library.mkdir(mode=0o755)
         ready_read, ready_write = os.pipe()
@@ -267,6 +267,6 @@ def _interpreter_paths() -> list[str]:
     return [*own, *_SYSTEM_LIBRARIES]
 
 
-def _anyone_can_read(path: str) -> bool:
+def _anyone_can_reach(path: str) -> bool:
     place = Path(path).resolve()
     return all(part.stat().st_mode & stat.S_IXOTH for part in (place, *place.parents))

@@ -189,6 +189,8 @@ def restrict_files(read: list[str], write: list[str]) -> None:
             try:
                 folder = os.open(path, os.O_PATH | os.O_CLOEXEC)
             except OSError:
+                if paths is write:
+                    raise
                 continue
             allowed = rights & handled & (~0 if stat.S_ISDIR(os.fstat(folder).st_mode) else FILE_RIGHTS)
             call("syscall", LANDLOCK_ADD, ruleset, 1, struct.pack("=Qi", allowed, folder), 0)
@@ -256,6 +258,9 @@ def show_library(source: str, library: str) -> None:
     call("mount", source.encode(), library.encode(), None, MS_BIND | MS_REC, None)
     call("mount", b"none", library.encode(), None, MS_REMOUNT | MS_BIND | MS_RDONLY, None)
     sys.path[:] = [library, f"{library}/lib-dynload"]
+    for module in list(sys.modules.values()):
+        if hasattr(module, "__path__"):
+            module.__path__ = [path.replace(source, library, 1) for path in module.__path__]
     sys.path_importer_cache.clear()
 
 

@@ -1,0 +1,169 @@
+"""HumanEval, MBPP and LiveCodeBench rows become questions with tests; bad rows are named."""
+
+from __future__ import annotations
+
+import base64
+import json
+import pickle
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reread.benchmarks import load_benchmark
+from reread.benchmarks.livecodebench import in_window
+from reread.errors import BenchmarkError, UsageError
+from reread.reading.prompts import build_prompt
+from reread.scoring.code import check_program
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="programs are confined on Linux alone")
+
+HUMANEVAL = {
+    "task_id": "HumanEval/900",
+    "prompt": 'def twice(n):\n    """Double it."""\n',
+    "canonical_solution": "    return 2 * n\n",
+    "test": "def check(candidate):\n    assert candidate(4) == 8\n",
+    "entry_point": "twice",
+}
+MBPP = {
+    "task_id": 11,
+    "text": "Write a function that doubles a number.",
+    "code": "def twice(n):\r\n    return 2 * n",
+    "test_list": ["assert twice(4) == 8", "assert twice(0) == 0"],
+    "test_setup_code": "",
+    "challenge_test_list": [],
+    "split": "test",
+}
+STDIN = {
+    "question_title": "Double", "question_content": "Read n and print 2n.", "platform": "atcoder",
+    "question_id": "abc900_a", "contest_id": "abc900", "contest_date": "2024-08-03T00:00:00", "starter_code": "", "difficulty": "easy",
+    "public_test_cases": json.dumps([{"input": "4\n", "output": "8\n", "testtype": "stdin"}]),
+    "private_test_cases": base64.b64encode(
+        zlib.compress(pickle.dumps(json.dumps([{"input": "7\n", "output": "14\n", "testtype": "stdin"}])))
+    ).decode(),
+    "metadata": "{}",
+}  # fmt: skip
+FUNCTIONAL = {
+    **STDIN,
+    "question_id": "3900",
+    "question_content": "Double every value.",
+    "platform": "leetcode",
+    "contest_date": "2023-05-07T00:00:00",
+    "difficulty": "medium",
+    "starter_code": "class Solution:\n    def double(self, nums: List[int]) -> List[int]:\n        ",
+    "public_test_cases": json.dumps([{"input": "[1, 2]", "output": "[2, 4]", "testtype": "functional"}]),
+    "private_test_cases": json.dumps([{"input": "[]", "output": "[]", "testtype": "functional"}]),
+    "metadata": json.dumps({"func_name": "double"}),
+}
+
+
+def write(path: Path, *rows: dict[str, Any]) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+@linux
+def test_published_humaneval_row_is_read(tmp_path: Path) -> None:
+    (item,) = load_benchmark(f"humaneval:{write(tmp_path / 'h.jsonl', HUMANEVAL)}").questions
+    assert (item.id, item.text) == ("HumanEval/900", HUMANEVAL["prompt"])
+    assert check_program(item.answers[0], item).passed
+    assert build_prompt(item, form="short").text.endswith('"""Double it."""\n')
+
+
+@linux
+def test_published_mbpp_row_is_read(tmp_path: Path) -> None:
+    example = {**MBPP, "task_id": 2, "split": "prompt", "text": "Write a function twice."}
+    benchmark = load_benchmark(f"mbpp:{write(tmp_path / 'm.jsonl', MBPP, example)}")
+    (item,) = benchmark.questions
+    assert item.id == "mbpp/11"
+    assert [example.id for example in benchmark.exemplars] == ["mbpp/2"]
+    assert "assert twice(4) == 8" in item.text
+    assert check_program(item.answers[0], item).passed
+    prompt = build_prompt(item, form="short", exemplars=benchmark.exemplars).text
+    assert prompt.count("[BEGIN]") == 2
+    assert prompt.count("[DONE]") == 1
+
+
+@linux
+def test_sanitized_mbpp_row_is_read(tmp_path: Path) -> None:
+    row = {"task_id": 12, "prompt": MBPP["text"], "code": "def root(n):\n    return math.isqrt(n)",
+           "test_imports": ["import math"], "test_list": ["assert root(9) == 3"]}  # fmt: skip
+    (item,) = load_benchmark(f"mbpp:{write(tmp_path / 'm.jsonl', row)}").questions
+    assert check_program(item.answers[0], item).passed
+
+
+@linux
+def test_published_livecodebench_stdin_problem_is_read_and_scored(tmp_path: Path) -> None:
+    (item,) = load_benchmark(f"livecodebench:{write(tmp_path / 'l.jsonl', STDIN)}").questions
+    assert (item.subject, item.meta["contest_date"], item.meta["platform"]) == ("easy", "2024-08-03", "atcoder")
+    assert check_program("print(2 * int(input()))", item).n_run == 2
+    assert not check_program("print(8)", item).passed
+
+
+@linux
+def test_published_livecodebench_function_problem_is_read_and_scored(tmp_path: Path) -> None:
+    (item,) = load_benchmark(f"livecodebench:{write(tmp_path / 'l.jsonl', FUNCTIONAL)}").questions
+    assert "def double(self, nums" in item.text
+    program = (
+        "class Solution:\n    def double(self, nums: List[int]) -> List[int]:\n        return [2 * n for n in nums]"
+    )
+    assert check_program(program, item).n_run == 2
+    assert check_program(program, item).passed
+    assert not check_program(program.replace("2 * n for", "n for"), item).passed
+
+
+def test_window_of_contest_dates_is_cut_on_both_sides(tmp_path: Path) -> None:
+    questions = load_benchmark(f"livecodebench:{write(tmp_path / 'l.jsonl', STDIN, FUNCTIONAL)}").questions
+    assert [item.id for item in in_window(questions, since="2024-01-01")] == ["abc900_a"]
+    assert [item.id for item in in_window(questions, until="release_v1")] == ["3900"]
+    assert len(in_window(questions, "2023-05-07", "2024-08-03")) == 2
+    with pytest.raises(UsageError, match="no problem of a contest"):
+        in_window(questions, since="2030-01-01")
+    with pytest.raises(UsageError, match="'soon' is no date"):
+        in_window(questions, since="soon")
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "change", "field"),
+    [
+        ("humaneval", HUMANEVAL, {"test": ""}, "test"),
+        ("humaneval", HUMANEVAL, {"test": "assert True"}, "test"),
+        ("humaneval", HUMANEVAL, {"entry_point": "a b"}, "entry_point"),
+        ("humaneval", HUMANEVAL, {"prompt": None}, "prompt"),
+        ("mbpp", MBPP, {"test_list": "assert"}, "test_list"),
+        ("mbpp", MBPP, {"test_list": []}, "test_list"),
+        ("mbpp", MBPP, {"code": ""}, "code"),
+        ("mbpp", MBPP, {"text": " "}, "text"),
+        ("livecodebench", STDIN, {"public_test_cases": "["}, "public_test_cases"),
+        ("livecodebench", STDIN, {"public_test_cases": '[{"input": "a"}]'}, "public_test_cases"),
+        ("livecodebench", STDIN, {"contest_date": "soon"}, "contest_date"),
+        ("livecodebench", STDIN, {"question_content": ""}, "question_content"),
+        ("livecodebench", FUNCTIONAL, {"metadata": "{}"}, "metadata"),
+        ("livecodebench", FUNCTIONAL, {"metadata": "{"}, "metadata"),
+    ],
+)
+def test_bad_row_is_named_with_its_field(
+    tmp_path: Path, name: str, row: dict[str, Any], change: dict[str, Any], field: str
+) -> None:
+    path = write(tmp_path / "bad.jsonl", row, {**row, "task_id": 5, "question_id": "5", **change})
+    with pytest.raises(BenchmarkError, match=rf"bad.jsonl row 2: field '{field}'"):
+        load_benchmark(f"{name}:{path}")
+
+
+@linux
+def test_unreadable_private_tests_are_named_when_they_are_needed(tmp_path: Path) -> None:
+    (item,) = load_benchmark(
+        f"livecodebench:{write(tmp_path / 'l.jsonl', {**STDIN, 'private_test_cases': 'broken'})}"
+    ).questions
+    with pytest.raises(BenchmarkError, match="the tests of abc900_a cannot be read"):
+        check_program("print(2 * int(input()))", item)
+
+
+@pytest.mark.realdata
+def test_real_files_are_read_whole(realdata: Path) -> None:
+    humaneval = load_benchmark(f"humaneval:{realdata}/benchmarks/humaneval.jsonl.gz")
+    mbpp = load_benchmark(f"mbpp:{realdata}/benchmarks/mbpp.jsonl.gz")
+    assert (len(humaneval.questions), len(mbpp.questions), len(mbpp.exemplars)) == (164, 500, 10)
+    assert {item.split for item in mbpp.questions} == {"test"}
