@@ -68,10 +68,15 @@ def show_scores(out: Path, scores: dict[str, Any], as_json: bool) -> None:
         return
     from rich.console import Console
 
-    from reread.report import load_run, score_table
+    from reread.report import load_run, recall_table, score_table
 
     console = Console()
-    console.print(score_table(load_run(out)))
+    run = load_run(out)
+    for scores_of in run.benchmarks:
+        if scores_of.rungs:
+            console.print(score_table(run, scores_of.name))
+    if recall := recall_table(run):
+        console.print(recall)
     console.print(f"Report: {out / 'report.html'}", highlight=False)
 
 
