@@ -107,10 +107,14 @@ class PassageFinder:
         return mmr(hits, similarity, k=k, lambda_=self.settings.mmr_lambda)
 
     def _random(self, question: Question, alike: Sequence[Hit]) -> tuple[Hit, ...]:
-        """As many random passages as were retrieved, each of about the length of its counterpart."""
+        """As many random passages as were retrieved, none of them retrieved, each of about its counterpart's length."""
         assert self.datastore is not None
         rng = np.random.default_rng(content_seed(self.settings.seed, "random passages", question.id, question.text))
-        pool = self.datastore.sample_passages(rng, RANDOM_CANDIDATES * len(alike))
+        # Never more than half of a small store: the nearest in length of everything would be no random draw.
+        n_candidates = min(RANDOM_CANDIDATES * len(alike), len(self.datastore) // 2)
+        retrieved = {hit.passage.id for hit in alike}
+        drawn = self.datastore.sample_passages(rng, n_candidates + len(alike))
+        pool = [passage for passage in drawn if passage.id not in retrieved]
         chosen = []
         for hit in alike[: len(pool)]:
             wanted = len(hit.passage.text)
