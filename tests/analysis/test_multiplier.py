@@ -129,7 +129,7 @@ def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
     def accuracy(x: np.ndarray | float) -> np.ndarray:
         return np.asarray(0.25 + (ceiling - 0.25) / (1 + np.exp(-slope * (np.log10(x) - np.log10(midpoint)))))
 
-    truth, held, runs = 5.0, 0, 300
+    truth, held, runs = 5.0, 0, 200
     for seed in range(runs):
         base = rng.binomial(n, accuracy(flops)) / n
         arm = rng.binomial(n, accuracy(truth * spent)) / n

@@ -175,6 +175,18 @@ def test_a_run_folder_is_measured_with_its_own_floor_ceiling_and_answers(tmp_pat
         assert paired.high / paired.low < alone.high / alone.low  # type: ignore[operator]
 
 
+def test_an_outside_reader_of_a_run_is_measured_where_it_has_a_baseline(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path)
+    scores = json.loads((folder / "scores.json").read_text())
+    arms = {"baseline": {"n": 200, "accuracy": 0.5}, "retrieval": {"n": 200, "accuracy": 0.6}}
+    rungs = scores["benchmarks"]["world"]["rungs"]
+    rungs.append({"name": "llama", "train_flops": None, "arms": arms})
+    rungs.append({"name": "lexical", "train_flops": None, "arms": {"retrieval": {"n": 200, "accuracy": 0.4}}})
+    (folder / "scores.json").write_text(json.dumps(scores))
+    measured = measure([folder]).measured
+    assert [point.reader for point in measured.multipliers if not point.train_flops] == ["llama"]
+
+
 def csv_of(folder: Path) -> str:
     rungs = json.loads((folder / "scores.json").read_text())["benchmarks"]["world"]["rungs"]
     return "".join(

@@ -91,8 +91,11 @@ def read_run(folder: Path, benchmark: str | None = None) -> Source:
         raise UsageError(f"{folder} has no benchmark {name!r}; it has {', '.join(sorted(benchmarks)) or 'none'}")
     rows: list[Measurement] = []
     for rung in entry.get("rungs") or []:
-        flops = rung.get("train_flops")
-        for arm, score in (rung.get("arms") or {}).items():
+        flops, arms = rung.get("train_flops"), rung.get("arms") or {}
+        if not flops and (arms.get(BASELINE) or {}).get("accuracy") is None:
+            # An outside reader that was not asked without passages has nothing to be divided by.
+            continue
+        for arm, score in arms.items():
             if score.get("accuracy") is not None:
                 reader = "" if flops else str(rung.get("name", ""))
                 rows.append(Measurement(arm, flops or None, score["accuracy"], score.get("n"), reader))
