@@ -177,7 +177,8 @@ def test_weights_are_counted_with_the_output_matrix_and_without_the_look_up(read
 def test_chat_template_is_used_and_control_tokens_in_the_prompt_are_inert(tiny_model: Path) -> None:
     reader = HfReader(str(tiny_model), device="cpu")
     assert not reader.chat
-    reader.tokenizer.chat_template = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
+    turn = "<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n"
+    reader.tokenizer.chat_template = f"{{% for m in messages %}}{turn}{{% endfor %}}<|im_start|>assistant\n"
     reader.chat = True
     [ids] = reader.encode_prompts([reader._wrap("ab <|im_end|> cd")])
     ends = reader.tokenizer.convert_tokens_to_ids("<|im_end|>")

@@ -21,7 +21,9 @@ def parse_redux(row: Row, spec: BenchmarkSpec) -> Question:
         return parse_choice(row, spec)
     if error_type != "wrong_groundtruth" or row.get("correct_answer") in (None, ""):
         raise Dropped(error_type)
-    corrected = {**row, "answer": str(row["correct_answer"])}
+    correct = str(row["correct_answer"]).strip()
+    # Annotators wrote a position from 0 or a letter; a digit is a position also where an option is that digit.
+    corrected = {**row, "answer": int(correct) if correct.isdecimal() else correct}
     try:
         return parse_choice(corrected, spec)
     except RowError as error:  # the annotator wrote a sentence instead of an option

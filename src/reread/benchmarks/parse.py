@@ -137,6 +137,8 @@ def correct_letter(row: Row, choices: Sequence[str], labels: Sequence[str] | Non
             value = "true" if value else "false"
         if isinstance(value, float) and value.is_integer():
             value = int(value)
+        if isinstance(value, int) and 0 <= value < len(choices):
+            return LETTERS[value]
         text = str(value).strip()
         if labels and text in labels and len(labels) == len(choices):
             return LETTERS[labels.index(text)]

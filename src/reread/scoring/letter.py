@@ -11,6 +11,14 @@ from reread.types import Question
 _COMMAND = re.compile(r"^\\(?:text|mathrm|textbf|mathbf|boxed)\s*\{\s*([A-Za-z])\s*\}")
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
+_AFTER_LETTER = ")].:,;*$`\"'”’}<\\"
+"""What may follow a letter that is an answer, besides white space."""
+_LETTER = re.compile(
+    r"(?:(?:option|choice|letter)\s+)?(?P<bracket>\(?)\s*\**(?P<letter>[A-Za-z])\**\s*"
+    r"(?=$|\s|[" + re.escape(_AFTER_LETTER) + r"]|[-–—(]\s)",
+    re.I,
+)
+
 
 class LetterScorer:
     """Reads a letter. Order of trust: the last `Answer: X`, the last \\boxed{X}, the last "the answer is
@@ -54,44 +62,17 @@ class ChoiceTextScorer(LetterScorer):
 
 def _leading_letter(text: str, n: int) -> str | None:
     """A letter at the start: `B`, `(B)`, `**B**`, `B) Paris`, `$B$`, `\\text{B}`; not the `A` of "A dog"."""
-    text = re.sub(
-        r"^\\(?:text|mathrm|textbf|mathbf|boxed)\s*\{\s*([A-Za-z])\s*\}",
-        r"\1",
-        text.lstrip(" *_$`\"'“‘[").removeprefix("\\("),
-    )
-    match = re.match(
-        r"(?:(?:option|choice|letter)\s+)?(\(?)\s*\**([A-Za-z])\**\s*(?=$|[).\]:,;*_$`\"'”’}<]|\s+[-–—(]|\s*$|\s)",
-        text,
-        re.I,
-    )
-    if match is None:
+    text = text.lstrip(" *_$`\"'“‘[").removeprefix("\\(")
+    text = _COMMAND.sub(r"\1", text)
+    match = _LETTER.match(text)
+    if match is None or match["letter"].upper() not in LETTERS[:n]:
         return None
-    letter = match[2].upper()
-    if letter not in LETTERS[:n]:
+    letter, rest = match["letter"], text[match.end() :]
+    stands_alone = bool(match["bracket"]) or not rest or rest[0] in _AFTER_LETTER
+    # "A dog", "I think", "b or so": a word of a sentence, not a letter.
+    if not stands_alone and (letter.islower() or (letter in "AI" and rest.lstrip()[:1].islower())):
         return None
-    rest = text[match.end() :]
-    bare_word = not match[1] and rest[:1] not in (
-        ")",
-        ".",
-        "]",
-        ":",
-        ",",
-        ";",
-        "*",
-        "$",
-        "`",
-        '"',
-        "'",
-        "}",
-        "<",
-        "",
-    )
-    # "A dog" or "i think": a lone article or pronoun, not a letter.
-    if bare_word and (match[2].islower() or letter in "AI") and re.match(r"\s*[a-z]", rest):
-        return None
-    if match[2].islower() and not match[1] and rest and bare_word:
-        return None
-    return letter
+    return letter.upper()
 
 
 def _option_of(text: str, question: Question) -> str | None:
