@@ -15,7 +15,7 @@ from reread.errors import MissingExtra, RunFolderError, UsageError
 from reread.ladder.config import RungConfig
 from reread.ladder.data import batches
 from reread.ladder.tokenizer import END, make_tokenizer, save_tokenizer
-from reread.runs import content_hash, write_json_atomically
+from reread.runs import content_hash, write_bytes_atomically, write_json_atomically
 from reread.types import Document
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT = ".checkpoint"
 CHECKPOINT_EVERY_S = 60.0
+MODEL_FILE = "model.safetensors"
 RUNG_FILE = "rung.json"
 TOKENIZER_FILE = "tokenizer.json"
 LOSS_MEMORY = 0.99
@@ -136,19 +137,14 @@ def save_rung(
     record: dict[str, Any],
 ) -> None:
     """Write the transformers checkpoint; rung.json comes last and marks the rung as finished."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     from reread.ladder.model import transformers_config
 
     out.mkdir(parents=True, exist_ok=True)
     config = transformers_config(rung, tokenizer.get_vocab_size(), end)
-    temporary = out / ".model.part"
-    save_file(
-        {name: w.detach().contiguous() for name, w in weights.items()},
-        str(temporary),
-        metadata={"format": "pt"},
-    )
-    temporary.replace(out / "model.safetensors")
+    tensors = {name: weight.detach().contiguous() for name, weight in weights.items()}
+    write_bytes_atomically(out / MODEL_FILE, save(tensors, metadata={"format": "pt"}))
     save_tokenizer(tokenizer, out, config["max_position_embeddings"])
     write_json_atomically(out / "config.json", config)
     write_json_atomically(out / RUNG_FILE, record)
@@ -200,14 +196,14 @@ def _save_checkpoint(
 ) -> None:
     """The tensors go to a new file first; state.json then points to it, so a kill leaves a whole
     checkpoint."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     folder = out / CHECKPOINT
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"weight.{name}": weight.detach() for name, weight in weights.items()}
     tensors |= {f"state.{name}": moment for name, moment in optimiser.state.items()}
     file = f"step-{n_steps:09d}.safetensors"
-    save_file(tensors, str(folder / file))
+    write_bytes_atomically(folder / file, save(tensors))
     write_json_atomically(
         folder / "state.json",
         {"recipe_hash": recipe_hash, "file": file, "n_steps": n_steps, "n_tokens": n_tokens, "loss": loss},

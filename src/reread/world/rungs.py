@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from reread.ladder import RungConfig, train_rungs
-from reread.ladder.train import RUNG_FILE, Documents
-from reread.runs import content_hash
+from reread.ladder.train import MODEL_FILE, RUNG_FILE, Documents
+from reread.runs import content_hash, write_bytes_atomically, write_json_atomically
 from reread.world.encyclopedia import World
 
 LADDER = (
     RungConfig("r0-64x2", width=64, n_layers=2, n_tokens=400_000),
     RungConfig("r1-96x2", width=96, n_layers=2, n_tokens=1_000_000),
-    RungConfig("r2-128x2", width=128, n_layers=2, n_tokens=2_500_000),
-    RungConfig("r3-128x3", width=128, n_layers=3, n_tokens=5_000_000),
-    RungConfig("r4-192x3", width=192, n_layers=3, n_tokens=10_000_000),
+    RungConfig("r2-128x2", width=128, n_layers=2, n_tokens=1_600_000),
+    RungConfig("r3-128x2", width=128, n_layers=2, n_tokens=4_000_000),
+    RungConfig("r4-128x3", width=128, n_layers=3, n_tokens=5_000_000),
+    RungConfig("r5-192x3", width=192, n_layers=3, n_tokens=10_000_000),
 )
 VOCABULARY = 4096
 N_THREADS = 1
@@ -30,6 +31,27 @@ def stored_rungs() -> list[Path]:
     """The checkpoint folders of the rungs that come with the package, by training FLOPs."""
     folders = [path.parent for path in STORED.glob(f"*/{RUNG_FILE}")]
     return sorted(folders, key=lambda folder: float(json.loads((folder / RUNG_FILE).read_text())["train_flops"]))
+
+
+def store_rung(rung: Path, folder: Path = STORED) -> Path:
+    """Copy a trained rung into a ladder's folder with its weights in float16, half the size; returns the
+    copy.
+
+    Readers compute in float32 all the same: config.json says so. The rounding is far below what an answer
+    hangs on.
+    """
+    from safetensors.torch import load_file, save
+
+    record = json.loads((rung / RUNG_FILE).read_text())
+    target = folder / record["name"]
+    target.mkdir(parents=True, exist_ok=True)
+    halves = {name: weight.half() for name, weight in load_file(str(rung / MODEL_FILE)).items()}
+    write_bytes_atomically(target / MODEL_FILE, save(halves, metadata={"format": "pt"}))
+    for path in sorted(rung.glob("*.json")):
+        if path.name != RUNG_FILE:
+            write_bytes_atomically(target / path.name, path.read_bytes())
+    write_json_atomically(target / RUNG_FILE, record | {"stored_as": "float16"})
+    return target
 
 
 def train_ladder(
