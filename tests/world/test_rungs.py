@@ -1,0 +1,88 @@
+"""The stored ladder is the one that the recipes make."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reread.ladder import RungConfig
+from reread.world import World, stored_rungs, train_ladder
+from reread.world.rungs import LADDER, VOCABULARY
+
+MAX_BYTES = 25_000_000
+MIN_SPAN = 30
+
+
+def record(folder: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((folder / "rung.json").read_text())
+    return loaded
+
+
+def test_the_stored_rungs_span_enough_compute_and_little_disk() -> None:
+    flops = [record(folder)["train_flops"] for folder in stored_rungs()]
+    assert len(flops) >= 4
+    assert flops == sorted(flops) and flops[-1] / flops[0] >= MIN_SPAN
+    assert sum(p.stat().st_size for f in stored_rungs() for p in f.glob("*.safetensors")) <= MAX_BYTES
+
+
+def test_the_stored_rungs_are_those_of_the_recipes_and_their_flops_follow() -> None:
+    by_name = {rung.name: rung for rung in LADDER}
+    assert [folder.name for folder in stored_rungs()] == list(by_name)
+    for folder in stored_rungs():
+        saved = record(folder)
+        rung = by_name[folder.name]
+        assert RungConfig(**saved["recipe"]) == rung
+        assert saved["train_flops"] == rung.train_flops(saved["n_vocabulary"], saved["n_tokens"])
+        assert saved["n_tokens"] >= rung.n_tokens
+
+
+def test_the_stored_tokenizer_knows_every_word_of_the_demo_world() -> None:
+    pytest.importorskip("transformers")
+    from transformers import AutoTokenizer
+
+    world = World()
+    tokenizer = AutoTokenizer.from_pretrained(stored_rungs()[0])
+    assert len(tokenizer) <= VOCABULARY
+    for name in ("world", "world-short", "world-multihop"):
+        for question in world.questions(name):
+            assert tokenizer.unk_token_id not in tokenizer(question.text)["input_ids"]
+            for choice in question.choices or question.answers:
+                assert tokenizer.unk_token_id not in tokenizer(choice, add_special_tokens=False)["input_ids"]
+
+
+def closed_book(folder: Path, n: int = 500) -> tuple[int, int]:
+    """(right, asked) with nothing but the question, each option scored by its mean log-probability."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    right = 0
+    questions = World().questions("world")[:n]
+    for question in questions:
+        assert question.choices is not None
+        prefix = tokenizer(question.text)["input_ids"]
+        scores = []
+        for choice in question.choices:
+            option = tokenizer(choice, add_special_tokens=False)["input_ids"]
+            with torch.no_grad():
+                logprobs = model(torch.tensor([prefix + option])).logits[0].log_softmax(-1)
+            at = range(len(prefix) - 1, len(prefix) + len(option) - 1)
+            scores.append(sum(float(logprobs[i, t]) for i, t in zip(at, option, strict=True)) / len(option))
+        right += "ABCD"[scores.index(max(scores))] == question.answers[0]
+    return right, len(questions)
+
+
+@pytest.mark.slow
+def test_retraining_the_smallest_rung_gives_its_loss_and_its_accuracy(tmp_path: Path) -> None:
+    from reread.evaluation.statistics import wilson
+
+    stored = stored_rungs()[0]
+    (trained,) = train_ladder(tmp_path, rungs=LADDER[:1])
+    assert trained["loss"] == pytest.approx(record(stored)["loss"], rel=0.01)
+    low, high = wilson(*closed_book(stored))
+    right, asked = closed_book(tmp_path / trained["name"])
+    assert low <= right / asked <= high
