@@ -119,7 +119,6 @@ def build(
         if this_build["finished"]:
             return _report(store, content, n_new_shards=0, flops=0.0)
         flops_before = getattr(embedder, "flops", 0.0)
-        first_new = len(content["shards"])
         maker = _Maker(store, content, embedder, shard_passages, progress)
         with maker.rejects:
             if documents is None:
@@ -140,7 +139,7 @@ def build(
         this_build["rejects"] = dict(sorted(_count_reasons(store).items()))
         write_store_file(store, content)
         flops = getattr(embedder, "flops", 0.0) - flops_before
-        return _report(store, content, len(content["shards"]) - first_new, flops)
+        return _report(store, content, maker.n_new_shards, flops)
 
 
 def _describe(file: CorpusFile) -> dict[str, Any]:
@@ -231,6 +230,7 @@ class _Maker:
         self.position = Position(0, 0)
         self.n_documents = 0
         self.n_passages = 0
+        self.n_new_shards = 0
         self._embedder = embedder
         self._shard_passages = shard_passages
         self._progress = progress
@@ -303,6 +303,7 @@ class _Maker:
         )
         logger.info("shard %s finished: %d passages", self._writer.folder.name, self._writer.n_passages)
         self._finished.append(Shard(self._writer.folder))
+        self.n_new_shards += 1
         self.content["shards"].append(self._writer.folder.name)
         self._writer = None
 
@@ -333,7 +334,8 @@ def _count_reasons(store: Path) -> Counter[str]:
 def _remove_empty(store: Path) -> None:
     """Leave no half-made store behind where the corpus held nothing."""
     shutil.rmtree(store / SHARDS, ignore_errors=True)
-    (store / STORE_FILE).unlink(missing_ok=True)
+    for name in (REJECTS, STORE_FILE):
+        (store / name).unlink(missing_ok=True)
 
 
 def _report(store: Path, content: Mapping[str, Any], n_new_shards: int, flops: float) -> BuildReport:

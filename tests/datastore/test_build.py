@@ -1,0 +1,350 @@
+"""Builds resume to the same bytes, refuse other settings, count what they leave out, and are checked."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from corpora import HashEmbedder, random_documents, tree
+
+from reread.datastore import Datastore, build, verify
+from reread.errors import CorpusError, DatastoreError, RereadError, UsageError
+from reread.types import Document, Passage
+
+DOCUMENTS = random_documents(300)
+
+
+def write_corpus(path: Path, documents: list[Document], bad_lines: int = 0) -> Path:
+    lines = [json.dumps({"id": d.id, "title": d.title, "text": d.text, **d.meta}) for d in documents]
+    for n in range(bad_lines):
+        lines.insert(n * len(lines) // bad_lines, "{broken")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def settings(size: int = 250) -> dict[str, object]:
+    return {"chunk_words": 20, "overlap_words": 5, "shard_passages": size}
+
+
+def rejects(store: Path) -> list[dict[str, object]]:
+    path = store / "rejects.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_a_store_is_plain_files_that_others_can_read(tmp_path: Path) -> None:
+    build([], tmp_path / "s", documents=DOCUMENTS[:50], embedder=HashEmbedder(), chunk_words=20)
+    shard = tmp_path / "s" / "shards" / "00000"
+    table = pa.ipc.open_file(pa.memory_map(str(shard / "passages.arrow"))).read_all()
+    vectors = np.load(shard / "vectors.npy")
+    facts = json.loads((shard / "shard.json").read_text())
+    assert set(table.column_names) == {"id", "doc_id", "start", "source", "title", "url", "text", "n_words", "meta"}
+    assert vectors.dtype == np.float16 and len(vectors) == table.num_rows == facts["n_passages"]
+    row = table.slice(3, 1).to_pylist()[0]
+    assert row["n_words"] == len(row["text"].split()) and f"doc-0-{json.loads(row['meta'])['n']}" == row["doc_id"]
+
+
+def test_the_report_counts_what_is_in_the_store_and_what_is_not(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "c.jsonl", [*DOCUMENTS, *DOCUMENTS[:4]], bad_lines=3)
+    report = build([str(corpus)], tmp_path / "s", **settings())  # type: ignore[arg-type]
+    assert report.n_documents == 300 and report.n_passages == len(Datastore.open(tmp_path / "s"))
+    assert report.rejects == {"duplicate_id": 4, "not_json": 3}
+    assert [r["reason"] for r in rejects(tmp_path / "s")].count("duplicate_id") == 4
+    assert {r["record"] for r in rejects(tmp_path / "s") if r["reason"] == "duplicate_id"} == {
+        d.id for d in DOCUMENTS[:4]
+    }
+
+
+def test_a_repeated_id_keeps_the_first_text(tmp_path: Path) -> None:
+    repeated = Document(id=DOCUMENTS[0].id, text="something else", source="s")
+    build([], tmp_path / "s", documents=[*DOCUMENTS[:200], repeated], shard_passages=150)
+    passages = Datastore.open(tmp_path / "s").passages_of([DOCUMENTS[0].id])
+    assert " ".join(p.text for p in passages) == DOCUMENTS[0].text
+
+
+class Killed(Exception):
+    """Stands for a kill at a chosen moment."""
+
+
+def stopping_after(n: int) -> Iterator[Document]:
+    yield from DOCUMENTS[:n]
+    raise Killed
+
+
+@pytest.mark.parametrize("n", [0, 1, 130, 299])
+def test_a_build_that_stopped_and_went_on_ends_with_the_same_bytes(tmp_path: Path, n: int) -> None:
+    drop = lambda passage: "short" if len(passage.text) < 40 else None  # noqa: E731
+    common = {**settings(200), "embedder": HashEmbedder(), "drop": drop}
+    with pytest.raises(Killed):
+        build([], tmp_path / "a", documents=stopping_after(n), **common)  # type: ignore[arg-type]
+    build([], tmp_path / "a", documents=DOCUMENTS, **common)  # type: ignore[arg-type]
+    build([], tmp_path / "b", documents=DOCUMENTS, **common)  # type: ignore[arg-type]
+    assert tree(tmp_path / "a") == tree(tmp_path / "b")
+
+
+def test_going_on_touches_no_finished_shard(tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        build([], tmp_path / "s", documents=stopping_after(250), **settings(200))  # type: ignore[arg-type]
+    finished = [path.parent for path in (tmp_path / "s").rglob("shard.json")]
+    before = {path: path.stat().st_mtime_ns for folder in finished for path in folder.rglob("*")}
+    report = build([], tmp_path / "s", documents=DOCUMENTS, **settings(200))  # type: ignore[arg-type]
+    assert finished and report.n_new_shards == report.n_shards - len(finished)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_kill_nine_at_any_moment_then_finishing_gives_the_same_bytes(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "c.jsonl", random_documents(2500, seed=3), bad_lines=40)
+    code = (
+        "import sys; from pathlib import Path; from reread.datastore import build\n"
+        "build([sys.argv[1]], Path(sys.argv[2]), chunk_words=20, shard_passages=1500)\n"
+    )
+
+    def start(store: Path) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-c", code, str(corpus), str(store)])
+
+    assert start(tmp_path / "whole").wait() == 0
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        process = start(tmp_path / "killed")
+        deadline = time.monotonic() + float(rng.uniform(0.1, 1.2))
+        while time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert start(tmp_path / "killed").wait() == 0
+    assert tree(tmp_path / "killed") == tree(tmp_path / "whole")
+
+
+def test_building_again_changes_nothing(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "c.jsonl", DOCUMENTS)
+    build([str(corpus)], tmp_path / "s", **settings())  # type: ignore[arg-type]
+    before = tree(tmp_path / "s")
+    report = build([str(corpus)], tmp_path / "s", **settings())  # type: ignore[arg-type]
+    assert report.n_new_shards == 0 and tree(tmp_path / "s") == before
+
+
+def test_appending_adds_documents_and_touches_no_finished_shard(tmp_path: Path) -> None:
+    first = write_corpus(tmp_path / "a.jsonl", DOCUMENTS[:200], bad_lines=2)
+    second = write_corpus(tmp_path / "b.jsonl", DOCUMENTS[190:], bad_lines=1)
+    build([str(first)], tmp_path / "s", **settings())  # type: ignore[arg-type]
+    before = tree(tmp_path / "s" / "shards")
+    report = build([str(second)], tmp_path / "s", append=True, **settings())  # type: ignore[arg-type]
+    after = tree(tmp_path / "s" / "shards")
+    assert {name: after[name] for name in before} == before
+    assert report.n_documents == 300 and report.rejects == {"duplicate_id": 10, "not_json": 3}
+    assert len(Datastore.open(tmp_path / "s").passages_of([d.id for d in DOCUMENTS])) == report.n_passages
+
+
+def test_an_appended_store_finds_what_one_built_at_once_finds(tmp_path: Path) -> None:
+    build([], tmp_path / "a", documents=DOCUMENTS[:200], **settings())  # type: ignore[arg-type]
+    build([], tmp_path / "a", documents=DOCUMENTS[200:], append=True, **settings())  # type: ignore[arg-type]
+    build([], tmp_path / "b", documents=DOCUMENTS, **settings())  # type: ignore[arg-type]
+    queries = [d.text for d in DOCUMENTS[:20]]
+    assert Datastore.open(tmp_path / "a").search(queries, 10) == Datastore.open(tmp_path / "b").search(queries, 10)
+
+
+def test_dropped_passages_are_left_out_and_counted(tmp_path: Path) -> None:
+    def drop(passage: Passage) -> str | None:
+        return "contaminated" if passage.doc_id == DOCUMENTS[3].id else None
+
+    report = build([], tmp_path / "s", documents=DOCUMENTS[:10], drop=drop)
+    store = Datastore.open(tmp_path / "s")
+    assert store.passages_of([DOCUMENTS[3].id]) == [] and report.rejects == {"contaminated": 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"chunk_words": 21}, "chunking"),
+        ({"overlap_words": 0}, "chunking"),
+        ({"shard_passages": 50}, "shard_passages"),
+        ({"embedder": HashEmbedder(spec="test:other")}, "embedder"),
+    ],
+)
+def test_another_setting_is_refused_by_name(tmp_path: Path, change: dict[str, object], named: str) -> None:
+    build([], tmp_path / "s", documents=DOCUMENTS[:20], **settings())  # type: ignore[arg-type]
+    with pytest.raises(DatastoreError, match=named):
+        build([], tmp_path / "s", documents=DOCUMENTS[:20], **{**settings(), **change})  # type: ignore[arg-type]
+
+
+def test_a_changed_corpus_is_refused(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "c.jsonl", DOCUMENTS[:20])
+    build([str(corpus)], tmp_path / "s")
+    write_corpus(corpus, DOCUMENTS[:21])
+    with pytest.raises(DatastoreError, match="--append"):
+        build([str(corpus)], tmp_path / "s")
+
+
+def test_a_corpus_file_that_changes_during_the_build_is_an_error(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "c.jsonl", DOCUMENTS[:20])
+
+    def drop(passage: Passage) -> None:
+        with corpus.open("a") as file:
+            file.write('{"id": "late", "text": "late"}\n')
+
+    with pytest.raises(DatastoreError, match="changed while it was read"):
+        build([str(corpus)], tmp_path / "s", drop=drop)
+
+
+def test_a_missing_or_unreadable_corpus_leaves_no_store(tmp_path: Path) -> None:
+    (tmp_path / "bad.jsonl").write_text("{}\n")
+    for corpus in ("nowhere", "bad.jsonl"):
+        with pytest.raises(CorpusError):
+            build([str(tmp_path / corpus)], tmp_path / "s")
+        assert not (tmp_path / "s" / "datastore.json").exists()
+    corpus_file = write_corpus(tmp_path / "c.jsonl", DOCUMENTS[:5])
+    assert build([str(corpus_file)], tmp_path / "s").n_documents == 5
+
+
+def test_a_folder_with_other_files_is_not_built_into(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("do not touch")
+    with pytest.raises(DatastoreError, match="not empty"):
+        build([], tmp_path, documents=DOCUMENTS[:5])
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("size", [0, -1, 10**9])
+def test_impossible_shard_sizes_are_refused(tmp_path: Path, size: int) -> None:
+    with pytest.raises(UsageError, match=str(size)):
+        build([], tmp_path / "s", documents=DOCUMENTS[:5], shard_passages=size)
+
+
+class BadEmbedder(HashEmbedder):
+    def __init__(self, fault: str) -> None:
+        super().__init__()
+        self.fault = fault
+
+    def encode_passages(self, texts: list[str]) -> np.ndarray:  # type: ignore[override]
+        vectors = super().encode_passages(texts)
+        if self.fault == "NaN":
+            vectors[-1, 0] = np.nan
+        elif self.fault == "zero":
+            vectors[-1] = 0
+        else:
+            vectors = vectors[:-1]
+        return vectors
+
+
+@pytest.mark.parametrize(("fault", "said"), [("NaN", "NaN"), ("zero", "length zero"), ("few", "shape")])
+def test_bad_vectors_stop_the_build_before_they_are_stored(tmp_path: Path, fault: str, said: str) -> None:
+    with pytest.raises(RereadError, match=said):
+        build([], tmp_path / "s", documents=DOCUMENTS[:5], embedder=BadEmbedder(fault))
+    assert not list((tmp_path / "s").rglob("shard.json"))
+
+
+def test_a_full_disk_is_one_sentence_and_the_build_goes_on_later(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "c.jsonl", DOCUMENTS)
+    code = (
+        "import resource, sys; from pathlib import Path; from reread.datastore import build\n"
+        "from reread.errors import RereadError\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "try: build([sys.argv[1]], Path(sys.argv[2]))\n"
+        "except RereadError as error: print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(corpus), str(tmp_path / "s")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    assert "is full" in done.stdout and "run the same command again" in done.stdout, done.stderr
+    assert build([str(corpus)], tmp_path / "s").n_documents == 300
+    assert verify(tmp_path / "s") == []
+
+
+def test_a_sound_store_has_no_problems(tmp_path: Path) -> None:
+    build([], tmp_path / "s", documents=DOCUMENTS, embedder=HashEmbedder(), **settings())  # type: ignore[arg-type]
+    assert verify(tmp_path / "s") == []
+
+
+def test_a_flipped_bit_in_any_file_is_found_and_its_shard_named(tmp_path: Path) -> None:
+    build([], tmp_path / "s", documents=DOCUMENTS, embedder=HashEmbedder(), **settings(400))  # type: ignore[arg-type]
+    files = [p for p in (tmp_path / "s" / "shards" / "00001").rglob("*") if p.is_file() and p.name != "shard.json"]
+    assert len(files) == 9
+    for path in files:
+        good = path.read_bytes()
+        bad = bytearray(good)
+        bad[len(bad) // 2] ^= 4
+        path.write_bytes(bytes(bad))
+        (problem,) = verify(tmp_path / "s")
+        assert "00001" in problem and path.name in problem and "reread build" in problem
+        path.write_bytes(good)
+
+
+def test_a_deleted_shard_is_made_again_as_verify_advises(tmp_path: Path) -> None:
+    import shutil
+
+    corpus = write_corpus(tmp_path / "c.jsonl", DOCUMENTS, bad_lines=5)
+    build([str(corpus)], tmp_path / "s", **settings())  # type: ignore[arg-type]
+    before = tree(tmp_path / "s")
+    shutil.rmtree(tmp_path / "s" / "shards" / "00002")
+    (problem,) = verify(tmp_path / "s")
+    assert "00002" in problem
+    with pytest.raises(DatastoreError, match="00002"):
+        Datastore.open(tmp_path / "s")
+    build([str(corpus)], tmp_path / "s", **settings())  # type: ignore[arg-type]
+    assert tree(tmp_path / "s") == before
+
+
+def test_an_unfinished_store_is_not_opened(tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        build([], tmp_path / "s", documents=stopping_after(100), **settings())  # type: ignore[arg-type]
+    with pytest.raises(DatastoreError, match="not finished"):
+        Datastore.open(tmp_path / "s")
+
+
+def test_an_append_in_progress_leaves_the_store_as_it_was(tmp_path: Path) -> None:
+    build([], tmp_path / "s", documents=DOCUMENTS[:50], **settings())  # type: ignore[arg-type]
+    n = len(Datastore.open(tmp_path / "s"))
+
+    def more() -> Iterator[Document]:
+        yield from DOCUMENTS[50:200]
+        raise Killed
+
+    with pytest.raises(Killed):
+        build(["more"], tmp_path / "s", documents=more(), append=True, **settings())  # type: ignore[arg-type]
+    assert len(Datastore.open(tmp_path / "s")) == n
+
+
+@pytest.mark.parametrize("content", ['{"format_version": 99}', "{}", "not json"])
+def test_another_format_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "datastore.json").write_text(content)
+    with pytest.raises(DatastoreError, match=r"format|JSON"):
+        Datastore.open(tmp_path)
+
+
+def test_a_folder_that_is_no_store_says_how_to_make_one(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(DatastoreError, match="reread build"):
+            Datastore.open(path)
+
+
+def test_another_embedder_than_the_stores_is_refused_by_both_names(tmp_path: Path) -> None:
+    build([], tmp_path / "s", documents=DOCUMENTS[:5], embedder=HashEmbedder())
+    with pytest.raises(DatastoreError, match=r"test:hash.*test:other"):
+        Datastore.open(tmp_path / "s", HashEmbedder(spec="test:other"))
+
+
+def test_an_embedder_of_another_dimension_is_refused_with_both_numbers(tmp_path: Path) -> None:
+    build([], tmp_path / "s", documents=DOCUMENTS[:5], embedder=HashEmbedder(32))
+    store = Datastore.open(tmp_path / "s", HashEmbedder(16))
+    with pytest.raises(DatastoreError, match=r"16.*32"):
+        store.search(["word"], 3, "exact")
+
+
+@pytest.mark.realdata
+def test_every_folder_of_real_formats_is_built_and_its_rejects_counted(realdata: Path, tmp_path: Path) -> None:
+    report = build([str(realdata / "formats")], tmp_path / "s")
+    assert report.n_documents >= 158
+    assert sum(report.rejects.values()) == len(rejects(tmp_path / "s"))
+    assert {"damaged_file", "no_text_column", "not_text"} <= set(report.rejects)
+    (hits,) = Datastore.open(tmp_path / "s").search(["Semantic Scholar research team"], 3)
+    assert "Semantic Scholar" in hits[0].passage.title
