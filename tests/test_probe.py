@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from probe_world import N_QUESTIONS, tiny_data, tiny_recipe
 
+from probe_world import N_QUESTIONS, tiny_data, tiny_recipe
 from reread.cli import run
 from reread.errors import RecipeError, RunFolderError
 from reread.probe import finish, run_probe

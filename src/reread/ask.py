@@ -81,7 +81,7 @@ class Session:
         self.reader: Reader | None = None
         if self.spec is not None:
             made = make_reader(self.spec)
-            if not isinstance(made, Reader) or "generate" not in made.can:
+            if not isinstance(made, Reader):
                 raise UsageError(f"the reader {self.spec} cannot write an answer; name a language model")
             self.reader = made
             if not getattr(made, "chat", True):
