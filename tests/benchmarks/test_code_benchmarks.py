@@ -38,7 +38,8 @@ MBPP = {
 }
 STDIN = {
     "question_title": "Double", "question_content": "Read n and print 2n.", "platform": "atcoder",
-    "question_id": "abc900_a", "contest_id": "abc900", "contest_date": "2024-08-03T00:00:00", "starter_code": "", "difficulty": "easy",
+    "question_id": "abc900_a", "contest_id": "abc900", "contest_date": "2024-08-03T00:00:00",
+    "starter_code": "", "difficulty": "easy",
     "public_test_cases": json.dumps([{"input": "4\n", "output": "8\n", "testtype": "stdin"}]),
     "private_test_cases": base64.b64encode(
         zlib.compress(pickle.dumps(json.dumps([{"input": "7\n", "output": "14\n", "testtype": "stdin"}])))

@@ -11,9 +11,10 @@ from typing import Literal
 
 import numpy as np
 
-from reread.decontaminate import kernels, patterns
+from reread.decontaminate import patterns
 from reread.decontaminate.patterns import Pattern, Target
-from reread.decontaminate.tokens import Tokens, UInt64s, powers, tokenize
+from reread.decontaminate.tables import Tables
+from reread.decontaminate.tokens import Tokens, tokenize
 from reread.errors import UsageError
 from reread.types import Document, Question
 
@@ -24,8 +25,6 @@ KINDS = ("stem+answer", "stem", "short", "statement")
 DEFAULT_THRESHOLD = 0.8
 """Below it lie, in the MATH corpus, problems that share a diagram or a long definition with a MATH-500
 item."""
-FILTER_BITS_PER_ANCHOR = 32
-"""Bits of the first filter per stored anchor: three of a hundred windows of foreign text pass it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ class QuestionIndex:
             self._patterns.extend(own)
         if rule == "containment":
             self._patterns = patterns.discount_templates(self._patterns, self.targets, stem_keys)
-        self._tables = _Tables(self._patterns)
+        self._tables = Tables(self._patterns)
         self._subjects = {(target.benchmark, target.question_id): target.subject for target in self.targets}
 
     def __len__(self) -> int:
@@ -184,89 +183,6 @@ class QuestionIndex:
             if np.uint64(key) in tokens.windows(length, after + gap, after + gap + length)
         ]
         return "statement", min(ends, default=None)
-
-
-class _Tables:
-    """The hash tables that the scan reads, and the way back from a gram to the patterns that hold it."""
-
-    def __init__(self, rows: Sequence[Pattern]) -> None:
-        lengths = np.repeat([row.length for row in rows], [len(row.grams) for row in rows]).astype(np.uint64)
-        hashes = np.concatenate([row.grams for row in rows]) if rows else np.empty(0, np.uint64)
-        owners = np.repeat(np.arange(len(rows)), [len(row.grams) for row in rows])
-        with np.errstate(over="ignore"):
-            keys = hashes ^ (lengths * kernels.LENGTH_SALT)
-        distinct, self._gram_of_pair = np.unique(keys, return_inverse=True)
-        order = np.argsort(self._gram_of_pair, kind="stable")
-        self._owners = owners[order]
-        self._owner_start = np.searchsorted(self._gram_of_pair[order], np.arange(len(distinct) + 1))
-        self._gram_keys, self._gram_ids = _hash_table(distinct, np.arange(len(distinct), dtype=np.int64))
-        self._anchors = [
-            table for length in patterns.ANCHOR_LENGTHS if (table := _anchor_table(rows, length)) is not None
-        ]
-
-    def scan(self, tokens: Tokens) -> tuple[np.ndarray, np.ndarray]:
-        """Token position and gram of every stored window in the text, by position."""
-        positions, grams = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-        for length, bits, keys, masks in self._anchors:
-            room = 1024
-            while True:
-                position, gram = np.empty(room, np.int64), np.empty(room, np.int64)
-                n_found = kernels.compiled().scan(
-                    tokens.prefix,
-                    len(tokens),
-                    powers(),
-                    length,
-                    bits,
-                    keys,
-                    masks,
-                    self._gram_keys,
-                    self._gram_ids,
-                    position,
-                    gram,
-                )
-                if n_found <= room:
-                    break
-                room = n_found
-            positions.append(position[:n_found])
-            grams.append(gram[:n_found])
-        return np.concatenate(positions), np.concatenate(grams)
-
-    def by_pattern(self, positions: np.ndarray, grams: np.ndarray) -> dict[int, list[tuple[int, int]]]:
-        """For each pattern with a match, its (position, gram) pairs in order of position."""
-        found: dict[int, list[tuple[int, int]]] = {}
-        for place in np.argsort(positions, kind="stable"):
-            gram = int(grams[place])
-            for owner in self._owners[self._owner_start[gram] : self._owner_start[gram + 1]]:
-                found.setdefault(int(owner), []).append((int(positions[place]), gram))
-        return found
-
-
-def _anchor_table(rows: Sequence[Pattern], length: int) -> tuple[int, UInt64s, UInt64s, UInt64s] | None:
-    """(anchor length, filter bits, keys, bit set of the window lengths that begin so); None where there are
-    none."""
-    own = [row for row in rows if patterns.anchor_length(row.length) == length]
-    if not own:
-        return None
-    anchors = np.concatenate([row.anchors for row in own])
-    lengths = np.repeat([np.uint64(1 << row.length) for row in own], [len(row.anchors) for row in own])
-    keys, place = np.unique(anchors, return_inverse=True)
-    masks = np.zeros(len(keys), np.uint64)
-    np.bitwise_or.at(masks, place, lengths)
-    n_bits = 1 << max(16, (len(keys) * FILTER_BITS_PER_ANCHOR - 1).bit_length())
-    bits = np.zeros(n_bits // 64, np.uint64)
-    with np.errstate(over="ignore"):
-        mixed = keys * kernels.SLOT_MIX
-    mixed = (mixed ^ (mixed >> np.uint64(33))) & np.uint64(n_bits - 1)
-    np.bitwise_or.at(bits, mixed >> np.uint64(6), np.uint64(1) << (mixed & np.uint64(63)))
-    return length, bits, *_hash_table(keys, masks)
-
-
-def _hash_table(keys: UInt64s, values: np.ndarray) -> tuple[UInt64s, np.ndarray]:
-    """An open-addressing table at most half full."""
-    size = 1 << max(4, (2 * len(keys)).bit_length())
-    table_keys, table_values = np.zeros(size, np.uint64), np.zeros(size, values.dtype)
-    kernels.compiled().fill_table(keys, values, table_keys, table_values)
-    return table_keys, table_values
 
 
 def _clusters(places: Sequence[tuple[int, int]], gap: int) -> Iterator[Sequence[tuple[int, int]]]:

@@ -29,7 +29,7 @@ LENGTH_SALT = np.uint64(0xD6E8FEB86659FD93)
 SLOT_MIX = np.uint64(0xFF51AFD7ED558CCD)
 
 _S33, _S31, _S30, _S27 = np.uint64(33), np.uint64(31), np.uint64(30), np.uint64(27)
-_ONE, _ZERO = np.uint64(1), np.uint64(0)
+_ONE, _ZERO, _S6, _S63 = np.uint64(1), np.uint64(0), np.uint64(6), np.uint64(63)
 _BACKSLASH, _AMPERSAND, _HASH, _SEMICOLON = 92, 38, 35, 59
 
 
@@ -114,8 +114,8 @@ def scan(
     prefix: Any,
     n_tokens: int,
     powers: Any,
-    anchor_length: int,
-    anchor_bits: Any,
+    levels: Any,
+    filter_bits: Any,
     anchor_keys: Any,
     anchor_lengths: Any,
     gram_keys: Any,
@@ -123,46 +123,49 @@ def scan(
     out_position: Any,
     out_gram: Any,
 ) -> int:
-    """Every (token position, gram) where a stored gram whose first tokens are a stored anchor begins; returns
-    the count.
+    """Every (token position, gram) where a stored gram begins; returns how many.
 
-    A count above len(out_position) means that the rest did not fit: call again with larger arrays.
+    levels: one row an anchor length: the length; begin and number of 64-bit words of its filter; begin and number
+    of slots of its table. A count above len(out_position) means that the rest did not fit: call again with larger
+    arrays.
     """
     n_out = 0
-    power = powers[anchor_length]
-    n_bits = np.uint64(len(anchor_bits) * 64 - 1)
-    anchor_mask = np.uint64(len(anchor_keys) - 1)
     gram_mask = np.uint64(len(gram_keys) - 1)
-    for position in range(n_tokens - anchor_length + 1):
-        window = prefix[position + anchor_length] - prefix[position] * power
-        mixed = window * SLOT_MIX
-        mixed = mixed ^ (mixed >> _S33)
-        bit = mixed & n_bits
-        if (anchor_bits[bit >> np.uint64(6)] >> (bit & np.uint64(63))) & _ONE == _ZERO:
-            continue
-        slot = mixed & anchor_mask
-        while anchor_keys[slot] != window and anchor_keys[slot] != _ZERO:
-            slot = (slot + _ONE) & anchor_mask
-        if anchor_keys[slot] == _ZERO:
-            continue
-        lengths = anchor_lengths[slot]
-        length = 0
-        while lengths != _ZERO:
-            if lengths & _ONE != _ZERO and position + length <= n_tokens:
-                whole = prefix[position + length] - prefix[position] * powers[length]
-                key = whole ^ (np.uint64(length) * LENGTH_SALT)
-                mixed = key * SLOT_MIX
-                mixed = mixed ^ (mixed >> _S33)
-                at = mixed & gram_mask
-                while gram_keys[at] != key and gram_keys[at] != _ZERO:
-                    at = (at + _ONE) & gram_mask
-                if gram_keys[at] != _ZERO:
-                    if n_out < len(out_position):
-                        out_position[n_out] = position
-                        out_gram[n_out] = gram_ids[at]
-                    n_out += 1
-            lengths = lengths >> _ONE
-            length += 1
+    for level in range(len(levels)):
+        anchor_length = levels[level, 0]
+        power = powers[anchor_length]
+        first_word, last_bit = np.uint64(levels[level, 1]), np.uint64(levels[level, 2] * 64 - 1)
+        first_slot, last_slot = np.uint64(levels[level, 3]), np.uint64(levels[level, 4] - 1)
+        for position in range(n_tokens - anchor_length + 1):
+            window = prefix[position + anchor_length] - prefix[position] * power
+            mixed = window * SLOT_MIX
+            mixed = mixed ^ (mixed >> _S33)
+            bit = mixed & last_bit
+            if (filter_bits[first_word + (bit >> _S6)] >> (bit & _S63)) & _ONE == _ZERO:
+                continue
+            slot = mixed & last_slot
+            while anchor_keys[first_slot + slot] != window and anchor_keys[first_slot + slot] != _ZERO:
+                slot = (slot + _ONE) & last_slot
+            if anchor_keys[first_slot + slot] == _ZERO:
+                continue
+            lengths = anchor_lengths[first_slot + slot]
+            length = 0
+            while lengths != _ZERO:
+                if lengths & _ONE != _ZERO and position + length <= n_tokens:
+                    whole = prefix[position + length] - prefix[position] * powers[length]
+                    key = whole ^ (np.uint64(length) * LENGTH_SALT)
+                    mixed = key * SLOT_MIX
+                    mixed = mixed ^ (mixed >> _S33)
+                    at = mixed & gram_mask
+                    while gram_keys[at] != key and gram_keys[at] != _ZERO:
+                        at = (at + _ONE) & gram_mask
+                    if gram_keys[at] != _ZERO:
+                        if n_out < len(out_position):
+                            out_position[n_out] = position
+                            out_gram[n_out] = gram_ids[at]
+                        n_out += 1
+                lengths = lengths >> _ONE
+                length += 1
     return n_out
 
 

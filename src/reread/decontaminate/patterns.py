@@ -26,6 +26,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from reread.decontaminate.kernels import SLOT_MIX
 from reread.decontaminate.tokens import Tokens, UInt64s, tokenize
 from reread.errors import BenchmarkError
 from reread.types import Question
@@ -136,11 +137,11 @@ def accepted_texts(question: Question) -> list[str]:
 
 def describe(question: Question, row: int, ngram: int, threshold: float, rule: str) -> tuple[Target, list[Pattern]]:
     """One question's target and patterns, before the benchmark's templates are discounted."""
-    stem = tokenize(question.text)
-    n_stem = len(stem)
     texts = accepted_texts(question)
-    answers = [tokens for text in texts if len(tokens := tokenize(text))]
-    wrong = [tokenize(option) for option in question.choices or () if option not in texts]
+    stem, *options = _tokenize_apart([question.text, *texts, *(o for o in question.choices or () if o not in texts)])
+    n_stem = len(stem)
+    answers = [tokens for tokens in options[: len(texts)] if len(tokens)]
+    wrong = options[len(texts) :]
     patterns: list[Pattern] = []
     if n_stem >= ngram:
         patterns.append(_pattern(row, stem, ngram, n_stem, "stem", threshold))
@@ -179,27 +180,35 @@ def discount_templates(patterns: list[Pattern], targets: list[Target], stem_keys
     for benchmark in {target.benchmark for target in targets}:
         own = [p for p in patterns if targets[p.target].benchmark == benchmark and p.kind != "short"]
         if own:
-            pairs = np.stack(
-                [
-                    np.concatenate([p.grams for p in own]),
-                    np.repeat([np.uint64(stem_keys[p.target]) for p in own], [len(p.grams) for p in own]),
-                ],
-                axis=1,
-            )
-            grams, counts = np.unique(np.unique(pairs, axis=0)[:, 0], return_counts=True)
-            shared[benchmark] = grams[counts >= TEMPLATE_STEMS]
+            grams = np.concatenate([p.grams for p in own])
+            stems = np.repeat(np.array([stem_keys[p.target] for p in own], np.uint64), [len(p.grams) for p in own])
+            # A hash of both stands for the pair of window and stem; sorting numbers is far faster than pairs.
+            _, first = np.unique(grams ^ (stems * SLOT_MIX), return_index=True)
+            distinct, counts = np.unique(grams[first], return_counts=True)
+            shared[benchmark] = distinct[counts >= TEMPLATE_STEMS]
     kept: list[Pattern] = []
     for pattern in patterns:
         templates = shared.get(targets[pattern.target].benchmark)
         if pattern.kind == "short" or templates is None or not len(templates):
             kept.append(pattern)
             continue
-        own_windows = ~np.isin(pattern.grams, templates)
+        places = np.minimum(np.searchsorted(templates, pattern.grams), len(templates) - 1)
+        own_windows = templates[places] != pattern.grams
         if own_windows.any():
             kept.append(replace(pattern, grams=pattern.grams[own_windows], anchors=pattern.anchors[own_windows]))
         elif pattern.kind == "stem" and targets[pattern.target].answers:
             kept.append(replace(pattern, kind="short", needs_answer=True, threshold=1.0))
     return kept
+
+
+def _tokenize_apart(texts: list[str]) -> list[Tokens]:
+    """Each text's tokens, from one call: the call costs more than the few words of an option."""
+    tokens = tokenize("\n".join(texts))
+    parts, start = [], 0
+    for text in texts:
+        parts.append(tokens.part(start, start + len(text)))
+        start += len(text) + 1
+    return parts
 
 
 def _pattern(target: int, tokens: Tokens, length: int, stop: int, kind: str, threshold: float) -> Pattern:

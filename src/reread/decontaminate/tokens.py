@@ -71,8 +71,12 @@ class Tokens:
         if length < 1 or stop - start < length:
             return np.empty(0, np.uint64)
         first = self.prefix[start : stop - length + 1]
-        with np.errstate(over="ignore"):
-            return self.prefix[start + length : stop + 1] - first * powers()[length]
+        return self.prefix[start + length : stop + 1] - first * powers()[length]
+
+    def part(self, start: int, stop: int) -> Tokens:
+        """The tokens that begin at characters [start, stop); hashes of windows stay the same."""
+        first, last = np.searchsorted(self.starts, (start, stop))
+        return Tokens(self.prefix[first : last + 1], self.starts[first:last], self.ends[first:last])
 
 
 @functools.cache
