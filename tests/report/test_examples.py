@@ -55,6 +55,19 @@ def test_the_answer_is_marked_in_the_passage_that_holds_it(folder: Path) -> None
     assert all(("Oona Vass", True) in passage.parts for passage in holding)
 
 
+def test_a_long_passage_is_shown_around_its_answer(tmp_path: Path, write_run: WriteRun) -> None:
+    passage = "before " * 300 + "by Oona Vass in Tarn " + "after " * 300
+    run = load_run(write_run(tmp_path, n=90, n_rungs=2, passage=passage))
+    found = examples(run, run.benchmarks[0])
+    assert found is not None
+    holding = [p for example in found.mended for p in example.passages if p.holds_answer]
+    assert holding
+    for shown in holding:
+        text = "".join(piece for piece, _ in shown.parts)
+        assert ("Oona Vass", True) in shown.parts
+        assert len(text) < 600 and text.startswith("… before") and text.endswith("after …")
+
+
 def test_rows_that_carry_their_question_and_passages_are_read(tmp_path: Path, write_run: WriteRun) -> None:
     folder = write_run(tmp_path, n=60, n_rungs=2)
     passages = {r["passage_id"]: r for r in map(json.loads, (folder / "passages.jsonl").read_text().splitlines())}

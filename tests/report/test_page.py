@@ -204,6 +204,17 @@ def test_published_figures_stand_beside_a_run_of_the_papers_recipe(tmp_path: Pat
     assert "published" in text and "56.7" in text and "32.0" in text
 
 
+def test_a_run_without_a_reader_tells_what_retrieval_found(tmp_path: Path) -> None:
+    shares = {
+        k: {"n": 90, "recall": r, "low": r - 0.1, "high": r + 0.1} for k, r in (("1", 0.4), ("5", 0.7), ("20", 0.8))
+    }
+    entry = {"kind": "short", "rungs": [], "retrieval": {"answer": shares, "gold": {}}}
+    (tmp_path / "scores.json").write_text(json.dumps({"benchmarks": {"nq_open": entry}}))
+    text = Page(render_html(load_run(tmp_path))).text
+    assert "first 5 hits hold the answer string of 70.0" in text
+    assert "What retrieval finds" in text
+
+
 def test_a_fallen_accuracy_is_not_called_raised(tmp_path: Path, write_run: WriteRun) -> None:
     folder = write_run(tmp_path, n=200, n_rungs=1, ladder=False, arms={"baseline": 0.2, "retrieval": 0.0})
     text = Page(render_html(load_run(folder))).text

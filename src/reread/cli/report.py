@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from reread.report import load_run, score_table, write_report
+from reread.report import load_run, recall_table, score_table, write_report
 
 
 def report(
@@ -25,6 +25,10 @@ def report(
     loaded = [load_run(run) for run in runs]
     console = Console(highlight=False)
     for run in loaded:
-        console.print(score_table(run))
+        for scores in run.benchmarks:
+            if scores.rungs:
+                console.print(score_table(run, scores.name))
+        if recall := recall_table(run):
+            console.print(recall)
     target = out or (runs[0] / "report.html" if len(runs) == 1 else Path("report.html"))
     console.print(f"report: {write_report(loaded, target)}", soft_wrap=True, markup=False)

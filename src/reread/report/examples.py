@@ -13,8 +13,10 @@ from reread.runs import content_seed
 
 N_EXAMPLES = 3
 N_PASSAGES = 3
-MAX_CHARS = 700
-"""A passage or question is shown up to this length."""
+MAX_CHARS = 500
+"""A passage is shown up to this length, around the answer where it holds one; a question up to twice it."""
+
+_LINES = re.compile(r"\s*\n\s*")
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -117,14 +119,16 @@ def _example(
         body = str(passage.get("text") or "")
         if not body:
             continue
-        parts = marked(_cut(body), wanted)
-        holds = any(is_answer for _, is_answer in marked(body, wanted))
+        body = _LINES.sub("\n", body.strip())
+        whole = marked(body, wanted)
+        holds = any(is_answer for _, is_answer in whole)
+        parts = marked(_around(body, len(whole[0][0]) if holds and not whole[0][1] else 0), wanted)
         rank = int(hit.get("rank") or len(shown) + 1)
         shown.append(
             ShownPassage(rank, str(passage.get("title") or ""), str(passage.get("doc_id") or ""), parts, holds)
         )
     return Example(
-        question=_cut(text),
+        question=_cut(text.strip(), 2 * MAX_CHARS),
         subject=str(question.get("subject") or ""),
         options=options,
         gold=", ".join(gold[:5]),
@@ -152,6 +156,13 @@ def _drawn(ids: Sequence[str]) -> list[str]:
     return sorted(ids, key=lambda question_id: content_seed("example", question_id))[:N_EXAMPLES]
 
 
-def _cut(text: str) -> str:
-    text = text.strip()
-    return text if len(text) <= MAX_CHARS else text[:MAX_CHARS].rsplit(" ", 1)[0] + " …"
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[:length].rsplit(" ", 1)[0] + " …"
+
+
+def _around(text: str, place: int) -> str:
+    """As much of a long text as is shown, with what stands at `place` well inside."""
+    start = place - MAX_CHARS // 2
+    if start <= 0 or len(text) <= MAX_CHARS:
+        return _cut(text, MAX_CHARS)
+    return "… " + _cut(text[start:].partition(" ")[2], MAX_CHARS)

@@ -14,7 +14,7 @@ def headline(scores: BenchmarkScores) -> str:
     """One or two plain sentences; they claim no more than the interval does."""
     arm = scores.headline_arm
     if arm is None:
-        return f"No retrieval was tried on {scores.name}."
+        return _of_recall(scores) or f"No retrieval was tried on {scores.name}."
     multiplied = [rung for rung in scores.ladder if rung.multipliers.get(arm, {}).get("value") is not None]
     # Inside the ladder the curve was measured, beyond it only its form speaks.
     inside = [rung for rung in multiplied if not rung.multipliers[arm].get("extrapolated")]
@@ -24,6 +24,26 @@ def headline(scores: BenchmarkScores) -> str:
     if not with_both:
         return f"No answers with {arm} on {scores.name}."
     return _of_difference(scores, arm, with_both[-1])
+
+
+def _of_recall(scores: BenchmarkScores) -> str | None:
+    """What a run without a reader measured: what is among the first hits, at the middle depth."""
+    answer = scores.recall.get("answer") or {}
+    depths = sorted(answer, key=int)
+    if not depths:
+        return None
+    depth = depths[(len(depths) - 1) // 2]
+    found = [("the answer string", answer[depth])]
+    if gold := (scores.recall.get("gold") or {}).get(depth):
+        found.insert(0, ("the gold passage", gold))
+    shares = " and ".join(
+        f"{what} of {numbers.percent(share.get('recall'))} % "
+        f"({numbers.percent_range(share.get('low'), share.get('high'))})"
+        for what, share in found
+    )
+    n = numbers.count(answer[depth].get("n"))
+    hits = "first hit holds" if depth == "1" else f"first {depth} hits hold"
+    return f"On {scores.name}, the {hits} {shares} of {n} questions."
 
 
 def _of_multiplier(scores: BenchmarkScores, arm: str, rung: Rung, multiplied: list[Rung]) -> str:

@@ -101,7 +101,7 @@ def _benchmark(run: Run, scores: BenchmarkScores, tag: str) -> BenchmarkSection:
     # Names of figures are counted, not taken from the benchmark: a name from a file is no file name.
     return BenchmarkSection(
         scores=scores,
-        sentence=headline(scores),
+        sentence=headline(scores).replace(" %", "\u00a0%"),
         matrix=tables.score_matrix(scores),
         rows=tables.score_rows(run, scores),
         unparsed=tables.unparsed_total(scores),
@@ -132,13 +132,22 @@ def _template() -> Template:
     environment.filters["flops"] = numbers.power_of_ten
     environment.filters["count"] = numbers.count
     environment.filters["percent"] = numbers.percent
-    environment.filters["flat"] = _flat
+    environment.filters["lines"] = _lines
     text = resources.files("reread.report").joinpath(TEMPLATE).read_text(encoding="utf-8")
     return environment.from_string(text)
 
 
+def _lines(value: Any) -> list[str]:
+    """A manifest's value, one line an entry of a list or of named things; none where there is nothing."""
+    if isinstance(value, list | tuple):
+        return [_flat(item) for item in value]
+    if isinstance(value, dict) and any(isinstance(item, dict) for item in value.values()):
+        return [f"{key}: {_flat(item)}" for key, item in value.items()]
+    return [] if value is None or value == {} else [_flat(value)]
+
+
 def _flat(value: Any) -> str:
-    """A manifest's value in one line."""
+    """A value in one line."""
     if isinstance(value, dict):
         return ", ".join(f"{key} {_flat(item)}" for key, item in value.items() if item is not None)
     if isinstance(value, list | tuple):
