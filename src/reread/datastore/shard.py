@@ -34,6 +34,7 @@ class Shard:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._open_batches: dict[int, dict[str, Any]] = {}
         try:
             self.facts: dict[str, Any] = json.loads((folder / SHARD_FILE).read_bytes())
             self.n_passages = int(self.facts["n_passages"])
@@ -71,30 +72,30 @@ class Shard:
         """float16 (n, d), row i is passage i."""
         return load_array(self.folder / VECTORS)
 
-    def batch(self, number: int) -> pa.RecordBatch:
-        return self._arrow.get_batch(number)
+    def _columns(self, number: int) -> dict[str, Any]:
+        """The columns of a batch, by name; kept, as making them takes longer than reading a row."""
+        columns = self._open_batches.get(number)
+        if columns is None:
+            batch = self._arrow.get_batch(number)
+            columns = self._open_batches[number] = dict(zip(batch.schema.names, batch.columns, strict=True))
+        return columns
 
     def passages(self, rows: Sequence[int]) -> list[Passage]:
         """The passages in these rows."""
-        batches: dict[int, pa.RecordBatch] = {}
         found = []
         for row in rows:
             number, offset = divmod(int(row), BATCH_ROWS)
-            if number not in batches:
-                batches[number] = self.batch(number)
-            found.append(_passage({name: column[offset].as_py() for name, column in _columns(batches[number])}))
+            found.append(_passage({name: column[offset].as_py() for name, column in self._columns(number).items()}))
         return found
 
     def ids(self, rows: Sequence[int]) -> list[str]:
         """The passage ids in these rows."""
-        batches: dict[int, Any] = {}
-        found = []
-        for row in rows:
-            number, offset = divmod(int(row), BATCH_ROWS)
-            if number not in batches:
-                batches[number] = self.batch(number).column("id")
-            found.append(batches[number][offset].as_py())
-        return found
+        return [self._value("id", int(row)) for row in rows]
+
+    def _value(self, column: str, row: int) -> str:
+        number, offset = divmod(row, BATCH_ROWS)
+        value: str = self._columns(number)[column][offset].as_py()
+        return value
 
     def rows_of(self, doc_id: str, hashed: int | None = None) -> range:
         """The rows of a document's passages; empty where the shard does not hold it. hashed: its id_hash, if known."""
@@ -103,15 +104,10 @@ class Shard:
         place = int(np.searchsorted(hashes, number))
         while place < len(hashes) and hashes[place] == number:
             row, count = int(self._documents["row"][place]), int(self._documents["count"][place])
-            batch, offset = divmod(row, BATCH_ROWS)
-            if self.batch(batch).column("doc_id")[offset].as_py() == doc_id:
+            if self._value("doc_id", row) == doc_id:
                 return range(row, row + count)
             place += 1
         return range(0)
-
-
-def _columns(batch: pa.RecordBatch) -> list[tuple[str, Any]]:
-    return list(zip(batch.schema.names, batch.columns, strict=True))
 
 
 def _passage(row: dict[str, Any]) -> Passage:
@@ -123,5 +119,5 @@ def _passage(row: dict[str, Any]) -> Passage:
         title=row["title"],
         source=row["source"],
         url=row["url"],
-        meta=json.loads(row["meta"]),
+        meta=json.loads(row["meta"]) if row["meta"] != "{}" else {},
     )

@@ -316,8 +316,8 @@ def fuse(rankings: Sequence[Sequence[Hit]], k: int = FUSION_K) -> list[Hit]:
             passage_id = hit.passage.id
             scores[passage_id] = scores.get(passage_id, 0.0) + 1.0 / (k + hit.rank)
             hits.setdefault(passage_id, hit)
+            known = stages.setdefault(passage_id, {})
             for stage, score in hit.stages.items():
-                known = stages.setdefault(passage_id, {})
                 known[stage] = max(score, known.get(stage, score))
     order = sorted(scores, key=lambda passage_id: (-scores[passage_id], passage_id))
     return [Hit(hits[i].passage, rank, scores[i], {**stages[i], "rrf": scores[i]}) for rank, i in enumerate(order, 1)]
