@@ -36,8 +36,8 @@ def write_run() -> Callable[..., Path]:
 def written_run(
     folder: Path,
     *,
-    n: int = 400,
-    n_rungs: int = 5,
+    n: int = 120,
+    n_rungs: int = 3,
     ladder: bool = True,
     question: str = "Who wrote “The Glass Meridian”?",
     passage: str = "The Glass Meridian is a novel by Oona Vass, printed in Tarn in 1903.",

@@ -21,7 +21,7 @@ WriteRun = Callable[..., Path]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, write_run: WriteRun) -> Path:
-    return write_run(tmp_path_factory.mktemp("run"), n=200)
+    return write_run(tmp_path_factory.mktemp("run"), n=150)
 
 
 def printed(table: object, width: int = 100) -> str:
@@ -35,13 +35,13 @@ def test_mended_questions_were_wrong_and_became_right(folder: Path) -> None:
     run = load_run(folder)
     found = examples(run, run.benchmarks[0])
     assert found is not None
-    assert (found.rung, found.arm) == ("rung-4", "retrieval")
+    assert (found.rung, found.arm) == ("rung-2", "retrieval")
     assert len(found.mended) == len(found.broken) == 3
     assert all(example.before != "A" and example.after == "A" for example in found.mended)
     assert all(example.before == "A" and example.after != "A" for example in found.broken)
     rows = [json.loads(line) for line in (folder / "answers.jsonl").read_text().splitlines()]
-    score = {(r["arm"], r["question_id"]): r["score"] for r in rows if r["rung"] == "rung-4"}
-    mended = sum(score["retrieval", f"q{i}"] > score["baseline", f"q{i}"] for i in range(200))
+    score = {(r["arm"], r["question_id"]): r["score"] for r in rows if r["rung"] == "rung-2"}
+    mended = sum(score["retrieval", f"q{i}"] > score["baseline", f"q{i}"] for i in range(150))
     assert len(found.found.mended) == mended
 
 
@@ -106,7 +106,7 @@ def test_only_whole_words_are_marked() -> None:
 def test_the_table_fits_a_narrow_terminal(folder: Path) -> None:
     text = printed(score_table(load_run(folder)), width=80)
     assert "…" not in text
-    for word in ("baseline", "retrieval", "oracle", "is worth", "n = 200"):
+    for word in ("baseline", "retrieval", "oracle", "is worth", "150"):
         assert word in text
 
 

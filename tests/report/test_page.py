@@ -52,7 +52,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, write_run: WriteRun) -> Path:
-    return write_run(tmp_path_factory.mktemp("run"), n=200)
+    return write_run(tmp_path_factory.mktemp("run"), n=150)
 
 
 @pytest.fixture(scope="module")
