@@ -22,7 +22,7 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(ask_module, "LOCAL_PORTS", {})
     folder = tmp_path / "notes"
     folder.mkdir()
-    (folder / "review.md").write_text("# Review\n\nThe review of the harbour plan is due on 14 March.\n", encoding="utf-8")
+    (folder / "review.md").write_text("# Review\n\nThe harbour plan's review is due on 14 March.\n", encoding="utf-8")
     (folder / "lunch.txt").write_text("Lunch is at noon in the green room.\n", encoding="utf-8")
     return folder
 

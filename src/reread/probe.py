@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from reread import __version__
+from reread.analysis.curve import MMLU_CEILING
 from reread.answering.answer import Stack
 from reread.answering.arms import parse_arms
 from reread.answering.passages import PassageFinder
@@ -32,7 +33,7 @@ from reread.evaluation.run import evaluate, question_row
 from reread.evaluation.scores import benchmark_scores, cells
 from reread.protocols import Embedder, Reader, Solver
 from reread.reading import make_reader
-from reread.recipe import MMLU_CEILING, BenchmarkRecipe, CorpusRecipe, ReaderRecipe, Recipe
+from reread.recipe import BenchmarkRecipe, CorpusRecipe, ReaderRecipe, Recipe
 from reread.retrieval import Retriever, make_reranker
 from reread.runs import (
     JsonLines,
@@ -273,7 +274,10 @@ def _recall(
     recipe: Recipe, run: RunFolder, benchmarks: Mapping[str, Benchmark], datastore: Datastore, stages: Stages
 ) -> None:
     retriever = Retriever(
-        datastore, kind=SEARCH_KINDS[recipe.retrieval.retriever], making="question", fetch_k=max(recipe.retrieval.recall_at)
+        datastore,
+        kind=SEARCH_KINDS[recipe.retrieval.retriever],
+        making="question",
+        fetch_k=max(recipe.retrieval.recall_at),
     )
     for entry in recipe.benchmarks:
         questions = _questions(entry, benchmarks[entry.benchmark])
@@ -307,7 +311,9 @@ def _answer(
         benchmark = benchmarks[chosen.benchmark]
         arms = parse_arms(chosen.arms or recipe.arms)
         settings = _settings(recipe, chosen, benchmark, reader)
-        finder = PassageFinder(datastore, settings, retriever=SEARCH_KINDS[recipe.retrieval.retriever], reranker=reranker)
+        finder = PassageFinder(
+            datastore, settings, retriever=SEARCH_KINDS[recipe.retrieval.retriever], reranker=reranker
+        )
         stack = Stack(reader, finder, settings, scorer_for(benchmark.kind), _exemplars(chosen, benchmark, settings))
         evaluate(
             run,
@@ -514,7 +520,7 @@ def _add_bill(scores: dict[str, Any], manifest: Mapping[str, Any]) -> None:
                     arm,
                     train_flops=rung["train_flops"],
                     equivalent_flops=multiplier["equivalent_flops"],
-                    index_flops=index_flops,
+                    index_flops=index_flops if score["flops_by_stage"]["search"] else 0.0,
                     flops_per_question=score["flops_per_question"],
                     baseline_flops_per_question=baseline["flops_per_question"],
                 )

@@ -19,9 +19,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from reread.errors import RecipeError
 from reread.runs import content_hash
 
-MMLU_CEILING = 0.9407
-"""The paper's fixed ceiling for MMLU (floor 0.25 plus span 0.6907)."""
-
 
 class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -90,7 +90,7 @@ class JsonLines:
         end = data.rfind(b"\n") + 1
         while end > 0:
             start = data.rfind(b"\n", 0, end - 1) + 1
-            if _is_json_object(data[start:end]):
+            if _json_object(data[start:end]) is not None:
                 break
             end = start
         if end < len(data):
@@ -105,18 +105,20 @@ class JsonLines:
             for number, line in enumerate(file, 1):
                 if not line.endswith(b"\n"):
                     return
-                if not _is_json_object(line):
+                record = _json_object(line)
+                if record is None:
                     raise RunFolderError(
                         f"{self.path} line {number} is not a JSON object; delete that line, then run again"
                     )
-                yield json.loads(line)
+                yield record
 
 
-def _is_json_object(line: bytes) -> bool:
+def _json_object(line: bytes) -> dict[str, Any] | None:
     try:
-        return isinstance(json.loads(line), dict)
+        value = json.loads(line)
     except ValueError:
-        return False
+        return None
+    return value if isinstance(value, dict) else None
 
 
 class RunFolder:

@@ -162,7 +162,7 @@ def _score_options(
 ) -> list[list[Reading]]:
     if "loglikelihood" not in reader.can:
         raise ReaderError(
-            f"the reader {reader.spec} gives no log-likelihoods, which options are scored by; use the form chat or short"
+            f"the reader {reader.spec} gives no log-likelihoods to score options by; use the form chat or short"
         )
     requests = list(dict.fromkeys((p.text, p.continuations) for own in prompts for p in own))
     scored = dict(zip(requests, reader.loglikelihood(requests), strict=True))
