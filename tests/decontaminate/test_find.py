@@ -143,6 +143,30 @@ def test_sentence_that_states_a_cloze_is_counted_apart() -> None:
     assert [f.kind for f in QuestionIndex([OPEN_CLOZE]).find("The colour of the moon is mauve.")] == ["statement"]
 
 
+def test_contrast_with_one_wrong_option_is_no_list_of_options() -> None:
+    text = "Seen from here, the tallest of the moons is so high, unlike Arno, that Belt hides it."
+    assert QuestionIndex([CLOZE]).find(text) == []
+
+
+def test_noun_phrase_asked_as_a_question_needs_its_mark_in_the_text() -> None:
+    index = QuestionIndex([question("Planets in our solar system?", ("eight",))])
+    assert index.find("The planets in our solar system move, and eight of them are large.") == []
+    assert [finding.kind for finding in index.find("Planets in our solar system? Eight.")] == ["short"]
+
+
+def test_other_wordings_of_a_question_are_found() -> None:
+    item = Question("q9", "test", "s", "Which ruler rose against Rome?", None, ("Boudica",),
+                    meta={"wordings": ["Who led the rising against Rome?"]})  # fmt: skip
+    (finding,) = QuestionIndex([item]).find("Who led the rising against Rome? Boudica did.")
+    assert finding.question_id == "q9"
+
+
+def test_what_the_loader_adds_to_a_stem_is_not_asked_for() -> None:
+    item = Question("q9", "test", "s", f"{LONG.text}\nThe program must pass: assert arrive() == 12", None, (),
+                    meta={"stem": LONG.text})  # fmt: skip
+    assert [finding.score for finding in QuestionIndex([item]).find(LONG.text)] == [1.0]
+
+
 def test_fact_in_other_words_is_not_found() -> None:
     text = "Of the moons, Belt is the tallest. The colour of the moon at night is often mauve."
     assert QuestionIndex([CLOZE, OPEN_CLOZE]).find(text) == []

@@ -80,7 +80,7 @@ class QuestionIndex:
         for question in questions:
             n_tokens = self.ngram_of(question.benchmark)
             target, own = patterns.describe(question, len(self.targets), n_tokens, threshold, rule)
-            stem_keys.append(int(tokenize(question.text).prefix[-1]))
+            stem_keys.append(int(tokenize(patterns.stem_of(question)).prefix[-1]))
             self.targets.append(target)
             self._patterns.extend(own)
         if rule == "containment":
@@ -150,18 +150,20 @@ class QuestionIndex:
     ) -> Iterator[Finding]:
         """The findings that one pattern's matched windows (token position, window) amount to."""
         target = self.targets[pattern.target]
-        for cluster in _clusters(places, max(pattern.length, target.n_stem // 2)):
+        for cluster in _clusters(places, max(pattern.length, target.n_stem)):
             score = len({gram for _, gram in cluster}) / len(pattern.grams)
             if score < pattern.threshold and self.rule == "containment":
                 continue
             first, last = cluster[0][0], cluster[-1][0] + pattern.length
-            kind, answer_end = self._answer(pattern, target, tokens, last)
+            kind, answer_end = self._answer(pattern, target, tokens, last, text)
             if pattern.needs_answer and answer_end is None:
                 continue
             start, end = int(tokens.starts[first]), int(tokens.ends[max(last, answer_end or 0) - 1])
             yield Finding(target.question_id, target.benchmark, kind, round(score, 4), start, end, text[start:end])
 
-    def _answer(self, pattern: Pattern, target: Target, tokens: Tokens, after: int) -> tuple[str, int | None]:
+    def _answer(
+        self, pattern: Pattern, target: Target, tokens: Tokens, after: int, text: str
+    ) -> tuple[str, int | None]:
         """The finding's kind, and the token after the answer that follows token `after` (None: no answer)."""
         if pattern.kind == "joined":
             return "stem+answer", None
@@ -169,13 +171,18 @@ class QuestionIndex:
             window = patterns.ANSWER_WINDOW + target.n_options_tokens
             end = _first_occurrence(tokens, target.answers, after, after + window)
             return ("stem" if end is None else "stem+answer"), end
-        if not pattern.cloze:
-            window = max(patterns.WINDOW_PER_STEM_TOKEN * target.n_stem, target.n_options_tokens)
+        if pattern.ending != "open":
+            n_stem = max(target.n_stem, pattern.length)
+            window = max(patterns.WINDOW_PER_STEM_TOKEN * n_stem, target.n_options_tokens)
+            if pattern.ending == "mark" and not _has_mark(tokens, after, text):
+                return "short", None
             return "short", _first_occurrence(tokens, target.answers, after, after + window)
-        listed = _first_occurrence(tokens, target.answers, after, after + target.n_options_tokens)
-        wrong = _first_occurrence(tokens, target.wrong_options, after, after + target.n_options_tokens)
-        if listed is not None and wrong is not None:
-            return "short", max(listed, wrong)
+        list_end = after + target.n_options_tokens
+        listed = [_first_occurrence(tokens, [option], after, list_end) for option in target.wrong_options]
+        wrong = [end for end in listed if end is not None]
+        answer = _first_occurrence(tokens, target.answers, after, list_end)
+        if answer is not None and wrong and 2 * len(wrong) >= len(listed):
+            return "short", max(answer, *wrong)
         ends = [
             after + gap + length
             for gap in range(patterns.TOKENS_BEFORE_ANSWER + 1)
@@ -193,6 +200,12 @@ def _clusters(places: Sequence[tuple[int, int]], gap: int) -> Iterator[Sequence[
             yield places[begin:i]
             begin = i
     yield places[begin:]
+
+
+def _has_mark(tokens: Tokens, after: int, text: str) -> bool:
+    """Whether a question mark stands between token `after` and the one before it."""
+    stop = int(tokens.starts[after]) if after < len(tokens) else len(text)
+    return any(mark in text[int(tokens.ends[after - 1]) : stop] for mark in patterns.QUESTION_MARKS)
 
 
 def _first_occurrence(tokens: Tokens, wanted: Sequence[tuple[int, int]], start: int, stop: int) -> int | None:

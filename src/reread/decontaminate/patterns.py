@@ -10,11 +10,15 @@ out. Where nothing else is left, the whole stem must be found, and an accepted a
   that begin in the stem;
 - of a *complete* question or order ("Which ruler ...?", "Compute ..."): the whole stem and, within 16 tokens
   after it for each token that it has, an accepted answer (of a choice question the option's text). The longer
-  the stem, the less likely it stands there by accident, and the further off its answer may be;
+  the stem, the less likely it stands there by accident, and the further off its answer may be. Where its mark
+  alone makes it a question ("Planets in our solar system?"), the text must have the mark too;
 - of a *cloze*, which its answer completes to a sentence ("The capital of France is"): either the answer and
-  a wrong option in the list that would follow the stem, or the answer directly after the stem. The latter is
-  counted apart (kind "statement"). By its words, a copied item cannot be told from a text that happens to
-  state the fact alike, and what cannot be told apart must not be in the datastore of a measurement.
+  half of the wrong options in the list that would follow the stem, or the answer directly after the stem. The
+  latter is counted apart (kind "statement"). By its words, a copied item cannot be told from a text that
+  happens to state the fact alike, and what cannot be told apart must not be in the datastore of a measurement.
+
+A question's stem is its text, or `meta["stem"]` where the loader adds to the text (tests, starter code); other
+wordings of it (`meta["wordings"]`) are looked for in the same way.
 
 A stem under MIN_STEM tokens, or without an answer that has tokens, cannot be told apart from ordinary text;
 its coverage is "unchecked" and the summary counts it aloud.
@@ -22,6 +26,7 @@ its coverage is "unchecked" and the summary counts it aloud.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -54,6 +59,7 @@ OPENERS = frozenset(
     "write suppose prove choose select identify expand add subtract multiply divide describe explain".split()
 )
 """First words of a question or an order written without its final mark."""
+QUESTION_MARKS = ("?", "？", "؟")
 _BLANKS = ("_", ":", "...", "…", "-", "–", "—", "=")
 
 
@@ -100,20 +106,21 @@ class Pattern:
     kind: str
     """"stem", "joined" (stem and answer run on) or "short"."""
     needs_answer: bool
-    cloze: bool
+    ending: str
+    """Of short patterns: see `ending`."""
     threshold: float
 
 
-def is_cloze(text: str) -> bool:
-    """Whether the answer completes the stem to a sentence, so that ordinary text may contain the two in a
-    row."""
+def ending(text: str) -> str:
+    """How a stem ends: "open" (its answer completes it to a sentence, so that ordinary text may contain the two in
+    a row), "mark" (only its question mark makes it a question) or "complete"."""
     stem = text.strip().rstrip("$)]}\\\"'”’*` ")
-    if stem.endswith(_BLANKS):
-        return True
-    if stem.endswith((".", "?", "!", "？", "。")):
-        return False
     first = stem.split(None, 1)[0].lower().strip("'\"“‘(") if stem else ""
-    return first not in OPENERS
+    if stem.endswith(_BLANKS):
+        return "open"
+    if first in OPENERS or stem.endswith((".", "!", "。")):
+        return "complete"
+    return "mark" if stem.endswith(QUESTION_MARKS) else "open"
 
 
 def accepted_texts(question: Question) -> list[str]:
@@ -135,32 +142,32 @@ def accepted_texts(question: Question) -> list[str]:
     return texts
 
 
+def stem_of(question: Question) -> str:
+    """What is looked for of a question: its text without what the loader added to it."""
+    stem = question.meta.get("stem")
+    return stem if isinstance(stem, str) and stem.strip() else question.text
+
+
 def describe(question: Question, row: int, ngram: int, threshold: float, rule: str) -> tuple[Target, list[Pattern]]:
     """One question's target and patterns, before the benchmark's templates are discounted."""
     texts = accepted_texts(question)
-    stem, *options = _tokenize_apart([question.text, *texts, *(o for o in question.choices or () if o not in texts)])
-    n_stem = len(stem)
+    text = stem_of(question)
+    stem, *options = _tokenize_apart([text, *texts, *(o for o in question.choices or () if o not in texts)])
     answers = [tokens for tokens in options[: len(texts)] if len(tokens)]
     wrong = options[len(texts) :]
-    patterns: list[Pattern] = []
-    if n_stem >= ngram:
-        patterns.append(_pattern(row, stem, ngram, n_stem, "stem", threshold))
-    elif rule == "containment" and n_stem >= MIN_STEM:
-        for text in texts:
-            joined = tokenize(f"{question.text}\n{text}")
-            stop = min(len(joined), n_stem + ngram - 1)
-            if len(joined) > n_stem and stop >= ngram:
-                patterns.append(_pattern(row, joined, ngram, stop, "joined", threshold))
-        if answers:
-            short = _pattern(row, stem, n_stem, n_stem, "short", 1.0)
-            patterns.append(replace(short, cloze=is_cloze(question.text)))
+    patterns = _stem_patterns(text, stem, texts, bool(answers), row, ngram, threshold, rule)
     kinds = {pattern.kind for pattern in patterns}
+    wordings = question.meta.get("wordings")
+    for wording in wordings if isinstance(wordings, Sequence) and not isinstance(wordings, str) else ():
+        patterns += _stem_patterns(
+            str(wording), tokenize(str(wording)), texts, bool(answers), row, ngram, threshold, rule
+        )
     return (
         Target(
             question.id,
             question.benchmark,
             question.subject,
-            n_stem,
+            len(stem),
             "ngram" if kinds & {"stem", "joined"} else "short" if kinds else "unchecked",
             tuple(_head(tokens) for tokens in answers),
             tuple(_head(tokens) for tokens in wrong if len(tokens)),
@@ -168,6 +175,26 @@ def describe(question: Question, row: int, ngram: int, threshold: float, rule: s
         ),
         patterns,
     )
+
+
+def _stem_patterns(
+    text: str, stem: Tokens, texts: list[str], has_answer: bool, row: int, ngram: int, threshold: float, rule: str
+) -> list[Pattern]:
+    """The patterns of one wording of a question."""
+    n_stem = len(stem)
+    if n_stem >= ngram:
+        return [_pattern(row, stem, ngram, n_stem, "stem", threshold)]
+    if rule != "containment" or n_stem < MIN_STEM:
+        return []
+    patterns: list[Pattern] = []
+    for answer in texts:
+        joined = tokenize(f"{text}\n{answer}")
+        stop = min(len(joined), n_stem + ngram - 1)
+        if len(joined) > n_stem and stop >= ngram:
+            patterns.append(_pattern(row, joined, ngram, stop, "joined", threshold))
+    if has_answer:
+        patterns.append(replace(_pattern(row, stem, n_stem, n_stem, "short", 1.0), ending=ending(text)))
+    return patterns
 
 
 def discount_templates(patterns: list[Pattern], targets: list[Target], stem_keys: list[int]) -> list[Pattern]:
@@ -215,7 +242,7 @@ def _pattern(target: int, tokens: Tokens, length: int, stop: int, kind: str, thr
     """The windows of `length` tokens among the first `stop` tokens."""
     grams, first = np.unique(tokens.windows(length, 0, stop), return_index=True)
     anchors = tokens.windows(anchor_length(length), 0, stop)[first]
-    return Pattern(target, length, grams, anchors, kind, kind == "short", False, threshold)
+    return Pattern(target, length, grams, anchors, kind, kind == "short", "complete", threshold)
 
 
 def _head(tokens: Tokens) -> tuple[int, int]:
