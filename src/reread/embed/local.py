@@ -25,8 +25,11 @@ class LocalEmbedder:
     def __init__(self, name: str, *, batch_size: int = 32, device: str | None = None) -> None:
         if importlib.util.find_spec("sentence_transformers") is None:
             raise MissingExtra("sentence-transformers", "embed", f"the embedder st:{name}")
+        import transformers
         from sentence_transformers import SentenceTransformer
 
+        # The command line draws its own bars.
+        transformers.utils.logging.disable_progress_bar()
         self.spec = f"st:{name}"
         self.flops = 0.0
         """FLOPs spent so far."""
@@ -59,7 +62,9 @@ class LocalEmbedder:
 
     def _check_last_token(self, name: str) -> None:
         pooling: Any = self._model[1] if len(self._model) > 1 else None
-        mode = pooling.get_pooling_mode_str() if hasattr(pooling, "get_pooling_mode_str") else ""
+        # sentence-transformers 6 has the attribute, 5 the method.
+        legacy = getattr(pooling, "get_pooling_mode_str", lambda: "")
+        mode = str(getattr(pooling, "pooling_mode", None) or legacy())
         if mode != "lasttoken":
             raise UsageError(
                 f"{name} is a Qwen3 model whose folder asks for {mode or 'no'} pooling; Qwen3-Embedding needs "

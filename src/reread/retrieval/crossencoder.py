@@ -56,6 +56,7 @@ class _Model:
         import torch
         import transformers
 
+        transformers.utils.logging.disable_progress_bar()
         self.spec = f"ce:{name}"
         self.flops = 0.0
         """FLOPs spent so far."""

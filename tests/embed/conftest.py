@@ -1,0 +1,6 @@
+"""Makes the tiny models importable as `tiny_models`."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
