@@ -185,6 +185,26 @@ def test_chat_template_is_used_and_control_tokens_in_the_prompt_are_inert(tiny_m
     assert ids.count(ends) == 1
 
 
+def test_a_batch_that_does_not_fit_in_memory_is_halved(
+    reader: HfReader, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = requests_of(words, 9)
+    expected = reader.loglikelihood(requests)
+    forward = reader.model.forward
+
+    def small_device(*args: Any, **kwargs: Any) -> Any:
+        if len(kwargs["input_ids"]) > 2 and kwargs.get("past_key_values") is None:
+            raise torch.OutOfMemoryError("out of memory")
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(reader.model, "forward", small_device)
+    for a, b in zip(expected, reader.loglikelihood(requests), strict=True):
+        assert a.logprobs == pytest.approx(b.logprobs, abs=1e-4)
+    monkeypatch.setattr(reader.model, "forward", lambda *_, **__: (_ for _ in ()).throw(torch.OutOfMemoryError("full")))
+    with pytest.raises(ReaderError, match="out of memory on a single prompt"):
+        reader.generate([words[0]], max_tokens=2)
+
+
 def test_asking_for_chat_without_a_template_is_refused(tiny_model: Path) -> None:
     with pytest.raises(ReaderError, match="no chat template"):
         HfReader(str(tiny_model), device="cpu", chat=True)

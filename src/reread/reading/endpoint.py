@@ -132,6 +132,7 @@ class EndpointReader:
         if stop:
             fields["stop"] = list(stop)
         n_drawn = 1 if temperature == 0 else n
+        _ = self.chat  # settled once, not by every thread
         drawn = self._together(lambda prompt: self._first_reply(prompt, n_drawn, fields, seed), prompts)
         # What is still missing, one request each: servers that ignore n answer all of them at once.
         missing = [(i, k) for i, got in enumerate(drawn) for k in range(len(got), n_drawn) if got]
@@ -229,7 +230,6 @@ class EndpointReader:
         """The work's results in the items' order, `concurrency` at a time; the first error ends it."""
         if len(items) <= 1:
             return [work(item) for item in items]
-        _ = self.chat  # settled once, not by every thread
         pool = ThreadPoolExecutor(max_workers=min(self.concurrency, len(items)))
         try:
             return list(pool.map(work, items))

@@ -51,10 +51,13 @@ def generate_samples(
     stops = _Stops(reader, [text for text in stop if text])
     results: list[list[Sample]] = [[] for _ in texts]
     costs = [(len(ids) + max_tokens) * n_drawn for ids in encoded]
+
+    def work(batch: list[int]) -> list[_Row]:
+        return _generate_batch(reader, texts, encoded, batch, n_drawn, temperature, max_tokens, seed, stops)
+
     with torch.inference_mode():
         for batch in reader.batches(costs):
-            rows = _generate_batch(reader, texts, encoded, batch, n_drawn, temperature, max_tokens, seed, stops)
-            for row in rows:
+            for row in reader.in_memory(work, batch):
                 text = stops.text_of(row.ids)
                 sample = Sample(
                     text=text if row.cut is None else text[: row.cut],
@@ -215,7 +218,7 @@ class _Stops:
     def _suspects_of_vocabulary(self) -> torch.Tensor:
         import torch
 
-        size = self.reader.model.get_output_embeddings().weight.shape[0]
+        size = max(len(self.reader.tokenizer), self.reader.model.config.get_text_config().vocab_size)
         suspect_V = torch.zeros(size, dtype=torch.bool)
         for character in {string[-1] for string in self.strings}:
             suspect_V |= _tokens_with(self.reader, character, size)

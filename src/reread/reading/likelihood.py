@@ -33,9 +33,13 @@ def score_requests(reader: HfReader, requests: Sequence[tuple[str, Sequence[str]
     results: list[Scored | None] = [None] * len(tokens)
     # A row's share of memory: its prefix, and a copy of its cache for every continuation of several tokens.
     costs = [len(t.prefix) * max(1, sum(len(c) > 1 for c in t.continuations)) for t in tokens]
+
+    def work(batch: list[int]) -> list[Scored]:
+        return _score_batch(reader, [tokens[i] for i in batch])
+
     with torch.inference_mode():
         for batch in reader.batches(costs):
-            for i, scored in zip(batch, _score_batch(reader, [tokens[i] for i in batch]), strict=True):
+            for i, scored in zip(batch, reader.in_memory(work, batch), strict=True):
                 results[i] = scored
     return [scored for scored in results if scored is not None]
 

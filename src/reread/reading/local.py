@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from reread import flops
 from reread.errors import MissingExtra, ReaderError, UsageError
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import torch
 
 logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 CPU_BATCH_TOKENS = 16_384
 """Prompt tokens in one forward pass on a CPU: past this the activations leave the cache and speed falls."""
@@ -181,6 +183,27 @@ class HfReader:
             done += len(order[done : done + size])
             if self.progress is not None:
                 self.progress(min(done, len(order)), len(order))
+
+    def in_memory(self, work: Callable[[list[int]], list[Result]], batch: list[int]) -> list[Result]:
+        """The work's results on a batch; where the device's memory does not suffice, on its halves.
+
+        Raises ReaderError where a single item does not fit.
+        """
+        import torch
+
+        try:
+            return work(batch)
+        except torch.OutOfMemoryError as error:
+            if len(batch) == 1:
+                raise ReaderError(
+                    f"{self.spec} ran out of memory on a single prompt; shorten it (budget_tokens) or use a "
+                    "smaller dtype or more devices"
+                ) from error
+        # Outside the handler: the failed attempt's tensors live as long as its traceback.
+        torch.cuda.empty_cache()
+        logger.warning("out of memory on %d prompts at once; trying halves (set batch_tokens lower)", len(batch))
+        middle = len(batch) // 2
+        return self.in_memory(work, batch[:middle]) + self.in_memory(work, batch[middle:])
 
     def pad_left(self, rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
         """ids, attention mask (None where nothing is padded: the faster path), positions; (rows, longest)."""
