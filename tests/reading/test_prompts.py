@@ -176,3 +176,9 @@ def test_forms_that_cannot_ask_are_refused() -> None:
         build_prompt(question, form="poem")
     with pytest.raises(UsageError, match="permutation"):
         build_prompt(choice(), form="letters", option_order=[0, 0, 1])
+
+
+def test_option_texts_are_compared_per_byte_unless_the_benchmark_says_otherwise_and_letters_as_they_are() -> None:
+    assert build_prompt(choice(), form="cloze").normalise == "byte"
+    assert build_prompt(choice(normalise="token"), form="cloze").normalise == "token"
+    assert build_prompt(choice(), form="letters").normalise == "sum"

@@ -82,6 +82,8 @@ def meta_of(row: Row, spec: BenchmarkSpec) -> dict[str, Any]:
     meta: dict[str, Any] = {"kind": spec.kind}
     if spec.templates:
         meta["templates"] = spec.templates
+    if spec.normalise != "byte":
+        meta["normalise"] = spec.normalise
     if spec.grader:
         meta["grader"] = spec.grader
     for name in META_FIELDS:

@@ -58,6 +58,9 @@ class BenchmarkSpec:
     """Prompt forms that make sense, the usual one for base models first (see reading/prompts.py)."""
     templates: Mapping[str, str] = field(default_factory=dict)
     """Wording around the question by form, with {question}; the default is the question alone."""
+    normalise: str = "byte"
+    """How likelihoods of option texts are made comparable in the cloze form: byte (lm-evaluation-harness' acc_norm),
+    token, or sum."""
     grader: str | None = None
     """Name of the model-graded metric, where the benchmark has one ("simpleqa")."""
 

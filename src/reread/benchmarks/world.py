@@ -26,6 +26,8 @@ def _world(name: str, title: str, kind: str) -> BenchmarkSpec:
         licence="Apache-2.0",
         kind=kind,
         parse=parse_world,
+        # Names are single tokens of the world's tokenizer: per byte, a long name would win by its spelling alone.
+        normalise="token",
         forms=("cloze", "letters", "chat") if kind == "letter" else ("short", "chat"),
     )
 

@@ -65,6 +65,8 @@ class Prompt:
     """Strings at which a generation ends."""
     max_tokens: int
     """Tokens that a generation of this form reasonably takes."""
+    normalise: str = "sum"
+    """How the continuations' log-likelihoods are made comparable (see option_scores)."""
 
 
 def build_prompt(
@@ -125,6 +127,7 @@ def build_prompt(
         n_dropped=len(hits) - n_hits,
         stop=stop,
         max_tokens=max_tokens,
+        normalise=str(question.meta.get("normalise", "byte")) if form == "cloze" else "sum",
     )
 
 
