@@ -14,17 +14,16 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from reread.benchmarks import load_benchmark
+from reread.benchmarks import BENCHMARK_NAMES, load_benchmark
 from reread.decontaminate import Action, Rule, decontaminate_corpus
 from reread.decontaminate.index import DEFAULT_THRESHOLD
+from reread.errors import UsageError
 from reread.types import Question
 
 
 def decontaminate(
     corpus: Annotated[list[str], typer.Argument(help="Files, folders, globs or hf:DATASET.", show_default=False)],
-    against: Annotated[
-        list[str], typer.Option(help="A benchmark, NAME or NAME:PATH; repeat for more.", show_default=False)
-    ],
+    against: Annotated[list[str], typer.Option(help="Benchmarks, NAME or NAME:PATH.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder for findings, summary and the cleaned corpus.")],
     ngram: Annotated[
         int | None,
@@ -51,11 +50,16 @@ def decontaminate(
     benchmark and subject), rejects.jsonl and clean/. Stopped and started again, it goes on after the last
     finished file.
 
-    Example: reread decontaminate corpus/*.jsonl.gz --against mmlu --against math500 --out clean
+    Example: reread decontaminate corpus/*.jsonl.gz --against mmlu math500 --out clean
     """
     console = Console(stderr=True)
     questions: list[Question] = []
-    for benchmark in against:
+    # `--against mmlu math500` hands the second word over as a corpus.
+    also = [word for word in corpus if _names_benchmark(word)]
+    corpus = [word for word in corpus if word not in also]
+    if not corpus:
+        raise UsageError("no corpus was named; write the files or folders before --against")
+    for benchmark in [*against, *also]:
         questions.extend(load_benchmark(benchmark, split=split).questions)
     with Progress(
         TextColumn("decontaminating"), BarColumn(), MofNCompleteColumn(), TextColumn("documents"),
@@ -79,26 +83,24 @@ def decontaminate(
     console.print(_notes(summary, out), highlight=False)
 
 
+def _names_benchmark(word: str) -> bool:
+    """Whether a word is a benchmark (NAME or NAME:PATH) and no file."""
+    name = word.partition(":")[0].replace("_", "-")
+    return name in {known.replace("_", "-") for known in BENCHMARK_NAMES} and not Path(word).exists()
+
+
 def _table(summary: Mapping[str, Any]) -> Table:
     rule = summary["rule"]
-    plain = ("found (any)", "share (any)") if rule != "any" else ()
-    columns = (
-        "benchmark",
-        "n-gram",
-        "questions",
-        f"found ({rule})",
-        "share",
-        *plain,
-        "documents",
-        "unchecked",
-    )
-    table = Table(*columns, box=SIMPLE_HEAD)
+    # The plain rule's figures stand beside those of the rule that was applied.
+    plain = ("any rule", "%") if rule != "any" else ()
+    columns = ("benchmark", "n", "questions", "found", "%", *plain, "documents", "unchecked")
+    table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for column in table.columns[1:]:
         column.justify = "right"
     for name, values in summary["benchmarks"].items():
         cells = [escape(name), str(values["ngram"]), str(values["n_questions"])]
         for counts in [values["by_rule"][rule], *([values["by_rule"]["any"]] if rule != "any" else [])]:
-            cells += [str(counts["n_contaminated"]), f"{100 * (counts['contaminated_frac'] or 0):.2f} %"]
+            cells += [str(counts["n_contaminated"]), f"{100 * (counts['contaminated_frac'] or 0):.2f}"]
         cells += [str(values["n_contaminated_documents"]), str(values["coverage"]["unchecked"])]
         table.add_row(*cells)
     return table

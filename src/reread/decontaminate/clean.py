@@ -138,13 +138,18 @@ def decontaminate(
     (between blank lines) that a span touches; "drop-document" drops the document. `summary`, if given, is
     added to. A clean training stream is `(c.left for c in decontaminate(...) if c.left is not None)`.
     """
-    if action not in ACTIONS:
-        raise UsageError(f"no decontamination action {action!r}; choose one of {', '.join(ACTIONS)}")
+    check_action(action)
     for document in documents:
         findings = tuple(index.find_in(document))
         if summary is not None:
             summary.add(document, findings, index)
         yield Cleaned(document, _act(document, findings, action), findings)
+
+
+def check_action(action: str) -> None:
+    """Raise UsageError for a word that is no action."""
+    if action not in ACTIONS:
+        raise UsageError(f"no decontamination action {action!r}; choose one of {', '.join(ACTIONS)}")
 
 
 def contaminated_reason(finding: Finding) -> str:

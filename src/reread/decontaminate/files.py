@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from reread.corpus import CorpusFile, Position, Rejects, find_files, no_documents, read_from
-from reread.decontaminate.clean import Action, Summary, decontaminate
+from reread.decontaminate.clean import Action, Summary, check_action, decontaminate
 from reread.decontaminate.index import DEFAULT_THRESHOLD, QuestionIndex, Rule
 from reread.errors import RunFolderError, UsageError
 from reread.runs import content_hash, write_json_atomically
@@ -46,6 +46,7 @@ def decontaminate_corpus(
     """
     if not questions:
         raise UsageError("there are no questions to decontaminate against; name a benchmark that has some")
+    check_action(action)
     index = QuestionIndex(questions, ngram=ngram, rule=rule, threshold=threshold)
     plain = QuestionIndex(questions, ngram=ngram, rule="any") if rule != "any" else index
     files = find_files(corpora)

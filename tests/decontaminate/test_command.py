@@ -1,0 +1,74 @@
+"""`reread decontaminate`: what a person or a script sees."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from reread.cli import run
+
+QUESTION = (
+    "A cartographer draws a river of nine hundred miles at a scale of one to a million; how many inches does it take?"
+)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    (tmp_path / "corpus.jsonl").write_text(
+        json.dumps({"id": "1", "text": f"Exercise. {QUESTION}"}) + "\n" + json.dumps({"id": "2", "text": "Rivers run."})
+    )
+    for name in ("short", "choice"):
+        row = {"id": name, "question": QUESTION, "answer": "57", "choices": ["57", "58"]}
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(row))
+    return tmp_path
+
+
+def test_summary_goes_to_stdout_as_one_json_object(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = files / "out"
+    command = ["decontaminate", str(files / "corpus.jsonl"), "--against", f"short:{files}/short.jsonl"]
+    assert run([*command, "--out", str(out), "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["benchmarks"]["short"]["contaminated_frac"] == 1.0
+    assert printed == json.loads((out / "summary.json").read_text())
+    assert (out / "clean" / "corpus.jsonl.gz").exists()
+
+
+def test_several_benchmarks_may_follow_one_option(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [f"short:{files}/short.jsonl", f"choice:{files}/choice.jsonl"]
+    command = ["decontaminate", str(files / "corpus.jsonl"), "--against", *names]
+    assert run([*command, "--out", str(files / "out"), "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)["benchmarks"]) == {"short", "choice"}
+
+
+def test_table_names_share_and_folder(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["decontaminate", str(files / "corpus.jsonl"), "--against", f"short:{files}/short.jsonl"]
+    assert run([*command, "--out", str(files / "out"), "--action", "audit"]) == 0
+    printed = capsys.readouterr()
+    assert "100.00" in printed.out
+    assert "1 of 2 documents" in printed.err
+    assert not (files / "out" / "clean").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["{f}/none.jsonl", "--against", "short:{f}/short.jsonl"], "no such file"),
+        (["{f}/corpus.jsonl", "--against", "shrt:{f}/short.jsonl"], "did you mean short?"),
+        (["{f}/corpus.jsonl", "--against", "short:{f}/none.jsonl"], "no benchmark file matches"),
+        (["{f}/corpus.jsonl", "--against", "short:{f}/short.jsonl", "--rule", "none"], "no decontamination rule"),
+        (["{f}/corpus.jsonl", "--against", "short:{f}/short.jsonl", "--ngram", "99"], "n-grams of 99 tokens"),
+        (["{f}/corpus.jsonl", "--against", "short:{f}/short.jsonl", "--action", "burn"], "no decontamination action"),
+        (["short:{f}/short.jsonl", "--against", "short:{f}/short.jsonl"], "no corpus was named"),
+    ],
+)
+def test_misuse_is_one_sentence_and_leaves_nothing(
+    files: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    out = files / "out"
+    assert run(["decontaminate", *(word.format(f=files) for word in words), "--out", str(out)]) == 2
+    printed = capsys.readouterr()
+    assert said in printed.err
+    assert printed.err.strip().count("\n") == 0
+    assert not out.exists()
