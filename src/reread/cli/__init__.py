@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import sys
 
-import click
 import typer
 
 from reread import __version__
@@ -60,33 +59,23 @@ STOPPED = 130
 def run(arguments: list[str]) -> int:
     """The exit code of one call; every expected failure is one sentence on stderr."""
     try:
-        code = app(arguments, prog_name="reread", standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        code = stop.exit_code
-    except click.ClickException as misuse:
-        misuse.show()
-        return misuse.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        code = STOPPED
+        app(arguments, prog_name="reread")
+    except SystemExit as stop:
+        if stop.code == STOPPED:
+            return _complain("stopped; what was finished is kept, and the same command goes on from there", 1)
+        return stop.code if isinstance(stop.code, int) else 0
     except RereadError as error:
         return _complain(str(error), error.exit_code)
-    except BrokenPipeError:
-        # The reader of our output (head, less) has gone; there is nobody left to tell.
-        sys.stdout = None
-        return 1
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             where = f" writing {error.filename}" if error.filename else ""
             return _complain(
-                f"the disk is full{where}; free some space and run the same command again: finished work is kept",
-                1,
+                f"the disk is full{where}; free some space and run the same command again: finished work is kept", 1
             )
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             return _complain(f"no permission for {error.filename}; choose another folder", 2)
         raise
-    if code == STOPPED:
-        return _complain("stopped; what was finished is kept, and the same command goes on from there", 1)
-    return code if isinstance(code, int) else 0
+    return 0
 
 
 def _complain(sentence: str, code: int) -> int:
