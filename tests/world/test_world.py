@@ -56,7 +56,7 @@ def test_documents_have_unique_ids_and_the_promised_number(world: World, documen
 
 
 def test_memory_does_not_grow_with_the_part_of_the_corpus_that_was_read() -> None:
-    world = World(0, 1_000_000, n_questions=50)
+    world = World(0, 300_000, n_questions=50)
     stream = world.documents()
     tracemalloc.start()
     try:

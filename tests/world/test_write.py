@@ -16,7 +16,7 @@ def test_the_files_read_back_as_the_world(tmp_path: Path) -> None:
     read = list(read_documents([str(paths["corpus"])], rejects=Rejects()))
     assert [(d.id, d.title, d.text) for d in read] == [(d.id, d.title, d.text) for d in world.documents()]
     for name, questions in world.benchmarks().items():
-        loaded = load_benchmark(f"{name}:{paths[name]}")
+        loaded = load_benchmark(f"{name}:{paths[name]}").questions
         assert [(q.id, q.text, q.choices, q.answers) for q in loaded] == [
             (q.id, q.text, q.choices, q.answers) for q in questions
         ]

@@ -16,7 +16,7 @@ LADDER = (
     RungConfig("r0-64x2", width=64, n_layers=2, n_tokens=400_000),
     RungConfig("r1-96x2", width=96, n_layers=2, n_tokens=1_000_000),
     RungConfig("r2-128x2", width=128, n_layers=2, n_tokens=1_600_000),
-    RungConfig("r3-128x2", width=128, n_layers=2, n_tokens=4_000_000),
+    RungConfig("r3-128x2", width=128, n_layers=2, n_tokens=3_000_000),
     RungConfig("r4-128x3", width=128, n_layers=3, n_tokens=5_000_000),
     RungConfig("r5-192x3", width=192, n_layers=3, n_tokens=10_000_000),
 )
