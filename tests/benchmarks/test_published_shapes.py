@@ -138,3 +138,8 @@ def test_an_answer_equal_to_an_option_s_text_is_taken_over_an_index(tmp_path: Pa
     question = one(tmp_path, "choice", {"question": "q", "choices": ["2", "3", "1"], "answer": "1"})
     assert question.answers == ("C",)
     assert one(tmp_path, "choice", {"question": "q", "choices": ["2", "3", "1"], "answer": 1}).answers == ("B",)
+
+
+def test_several_options_may_be_accepted(tmp_path: Path) -> None:
+    row = {"question": "q", "choices": ["x", "y", "z"], "answers": ["B", "z"]}
+    assert one(tmp_path, "choice", row).answers == ("B", "C")

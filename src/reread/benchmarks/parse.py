@@ -21,8 +21,12 @@ MAX_CHOICES = len(LETTERS)
 
 
 def parse_choice(row: Row, spec: BenchmarkSpec) -> Question:
-    """A question with options: the answer as a letter, an index or the option's own text."""
+    """A question with options: the answer (or `answers`, all accepted) as letter, index or the option's text."""
     choices, labels = _choices(row)
+    listed = row.get("answers")
+    if isinstance(listed, Sequence) and not isinstance(listed, str) and listed and row.get("answer") is None:
+        letters = [correct_letter({"answer": answer}, choices, labels) for answer in listed]
+        return choice_question(row, spec, choices, tuple(dict.fromkeys(letters)))
     return choice_question(row, spec, choices, (correct_letter(row, choices, labels),))
 
 
