@@ -75,6 +75,11 @@ def test_reply_without_a_block_is_the_program_where_it_is_code() -> None:
     assert extract_program("```python\n\n```", ASSERTS) is None
 
 
+def test_program_ends_at_the_mark_of_the_few_shot_form() -> None:
+    reply = "def square(n):\n    return n * n\n[DONE]\n\nTask: another\n[BEGIN]\nx = 1\n[DONE]"
+    assert extract_program(reply, ASSERTS) == "def square(n):\n    return n * n\n"
+
+
 def test_code_in_hidden_reasoning_is_not_the_answer() -> None:
     assert extract_program("<think>```python\nx = 1\n```</think>I do not know.", ASSERTS) is None
 

@@ -197,5 +197,9 @@ def compiled() -> Kernels:
     process)."""
     import numba
 
-    compile_loop = numba.njit(cache=True, nogil=True)
-    return Kernels(compile_loop(tokenize), compile_loop(scan), compile_loop(fill_table))
+    loops = (tokenize, scan, fill_table)
+    try:
+        return Kernels(*(numba.njit(cache=True, nogil=True)(loop) for loop in loops))
+    except RuntimeError:
+        # Neither the package's folder nor the user's cache can be written: compile for this process alone.
+        return Kernels(*(numba.njit(nogil=True)(loop) for loop in loops))

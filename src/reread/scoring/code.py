@@ -73,6 +73,9 @@ def extract_program(text: str, question: Question) -> str | None:
     """The program in a reply: the last closed fenced block, else an unclosed one, else the reply itself where it is
     code. A continuation of the question's own code is put behind it."""
     text = text.rsplit("</think>", 1)[-1].replace("\r\n", "\n")
+    if _tests(question)["style"] == "asserts" and "```" not in text:
+        # MBPP's marks around a program; a base model goes on with the next task after the second.
+        text = text.split("[DONE]", 1)[0].rsplit("[BEGIN]", 1)[-1]
     blocks = [match for match in _FENCE.finditer(text) if match[2].strip()]
     closed = [match for match in blocks if match[0].rstrip().endswith(match[1])]
     entry_point = _tests(question).get("entry_point")

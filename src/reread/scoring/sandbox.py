@@ -200,9 +200,13 @@ class _Watch:
         wall_s = time.monotonic() - (started or began)
         announced = bytes(self.chunks[self.ready])
         if announced != b"ready":
+            if self.limit == "timeout":
+                raise SandboxUnavailable(
+                    f"the sandbox did not start within {MAX_START_S:.0f} s; run fewer programs at once on this machine"
+                )
+            reason = announced.decode("utf-8", "replace").removeprefix("refused: ") or self._stderr()[-300:]
             raise SandboxUnavailable(
-                "this machine cannot confine a model's program "
-                f"({announced.decode('utf-8', 'replace').removeprefix('refused: ') or self._stderr()[-300:]}); "
+                f"this machine cannot confine a model's program ({reason}); "
                 "score code on Linux 5.13 or later, or take the risk with --unsafe-exec"
             )
         return SandboxResult(self._status(exit_code), exit_code, self._stdout(), self._stderr(), wall_s)
