@@ -197,9 +197,12 @@ def compiled() -> Kernels:
     process)."""
     import numba
 
-    loops = (tokenize, scan, fill_table)
+    def compile_all(cache: bool) -> Kernels:
+        compile_loop = numba.njit(cache=cache, nogil=True)
+        return Kernels(compile_loop(tokenize), compile_loop(scan), compile_loop(fill_table))
+
     try:
-        return Kernels(*(numba.njit(cache=True, nogil=True)(loop) for loop in loops))
+        return compile_all(cache=True)
     except RuntimeError:
         # Neither the package's folder nor the user's cache can be written: compile for this process alone.
-        return Kernels(*(numba.njit(nogil=True)(loop) for loop in loops))
+        return compile_all(cache=False)
