@@ -178,10 +178,11 @@ def _score_options(
 def _option_reading(question: Question, view: View, prompt: Prompt, scored: Scored, reader: Reader) -> Reading:
     """The option that the reader finds likeliest, and its distribution over all of them (in published letters)."""
     cloze = prompt.form == "cloze"
-    scores = option_scores(scored.logprobs, scored.n_tokens, prompt.continuations, normalise="byte" if cloze else "sum")
+    scores = option_scores(scored.logprobs, scored.n_tokens, prompt.continuations, normalise=prompt.normalise)
     sizes = [len(text.strip().encode()) for text in prompt.continuations]
-    # Per-byte scores are put back on the scale of whole options, so that the softmax is that of a typical option.
-    scale = sum(sizes) / len(sizes) if cloze else 1.0
+    # Scores a byte or a token are put back on the scale of whole options: the softmax is that of a typical option.
+    units = {"byte": sizes, "token": scored.n_tokens, "sum": [1]}[prompt.normalise]
+    scale = sum(units) / len(units)
     best = max(scores)
     weights = [math.exp(scale * (score - best)) for score in scores]
     shown = range(len(scores)) if cloze or prompt.option_order is None else prompt.option_order
@@ -248,7 +249,7 @@ def _sampled_reading(
 ) -> Reading:
     voted = tuple(replace(sample, vote=scorer.extract(sample.text, question)) for sample in samples)
     votes = tally(voted, scorer.same)
-    n_prompt = max((sample.n_prompt_tokens for sample in samples), default=0)
+    n_prompt = sum(sample.n_prompt_tokens for sample in samples)
     return Reading(
         view,
         voted,
