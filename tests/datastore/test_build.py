@@ -175,6 +175,16 @@ def test_another_setting_is_refused_by_name(tmp_path: Path, change: dict[str, ob
         build([], tmp_path / "s", documents=DOCUMENTS[:20], **{**settings(), **change})  # type: ignore[arg-type]
 
 
+def test_two_builds_of_one_store_at_once_are_refused(tmp_path: Path) -> None:
+    def documents() -> Iterator[Document]:
+        yield from DOCUMENTS[:5]
+        with pytest.raises(DatastoreError, match="another process"):
+            build([], tmp_path / "s", documents=DOCUMENTS[:5])
+        yield from DOCUMENTS[5:10]
+
+    assert build([], tmp_path / "s", documents=documents()).n_documents == 10
+
+
 def test_a_changed_corpus_is_refused(tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path / "c.jsonl", DOCUMENTS[:20])
     build([str(corpus)], tmp_path / "s")

@@ -35,6 +35,7 @@ from reread.datastore.layout import (
     STORE_FILE,
     disk_errors,
     id_hash,
+    only_writer,
     read_store_file,
     shard_name,
     write_store_file,
@@ -111,7 +112,7 @@ def build(
         "files": [_describe(file) for file in files],
         "made_from": dict(made_from or {}),
     }
-    with disk_errors(store, "while building"):
+    with disk_errors(store, "while building"), only_writer(store):
         content = _begin(store, settings, inputs, append)
         this_build = content["builds"][-1]
         if this_build["finished"] and _is_missing_a_shard(store, content):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -110,6 +111,33 @@ def read_store_file(store: Path) -> dict[str, Any]:
 
 def write_store_file(store: Path, content: Mapping[str, Any]) -> None:
     write_json_atomically(store / STORE_FILE, {"format_version": FORMAT_VERSION, **content})
+
+
+@contextmanager
+def only_writer(store: Path) -> Iterator[None]:
+    """Holds the store's folder for one process, as two builds at once would write over each other.
+
+    The lock is the operating system's, on the folder itself: it leaves no file and ends with the process. Systems
+    without such locks go unguarded.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    store.mkdir(parents=True, exist_ok=True)
+    folder = os.open(store, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DatastoreError(f"another process is building {store}; wait for it, or stop it first") from error
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+        yield
+    finally:
+        os.close(folder)
 
 
 @contextmanager

@@ -98,7 +98,7 @@ class LocalEmbedder:
 
     def _encode(self, texts: Sequence[str], prompt: str) -> Vectors:
         if not texts:
-            dimension = self._dimension or int(self._model.get_embedding_dimension() or 0)
+            dimension = self._dimension or self.encode_passages(["a"]).shape[1]
             return np.empty((0, dimension), dtype=np.float32)
         vectors = np.asarray(
             self._model.encode(
