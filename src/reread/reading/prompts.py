@@ -296,6 +296,9 @@ def _limits(question: Question, form: str) -> tuple[tuple[str, ...], int]:
         head = _templates(question).get("short", "{question}").split("{question}")[0].strip()
         return (f"\n{head}",) if head else ("\n\n",), 512
     if form == "short" and kind == "code":
+        tests = question.meta.get("tests")
+        if isinstance(tests, Mapping) and tests.get("style") == "asserts":
+            return ("[DONE]",), 1024  # MBPP's mark behind a program, which may define several functions
         return ("\ndef ", "\nclass ", "\nif __name__", "\nprint("), 1024
     return ("\n",), 8 if form == "letters" else 48
 
