@@ -11,7 +11,7 @@ import pytest
 from reread.ladder import RungConfig
 from reread.ladder.tokenizer import UNKNOWN, load_tokenizer
 from reread.world import World, stored_rungs, train_ladder
-from reread.world.rungs import LADDER, VOCABULARY
+from reread.world.rungs import LADDER, VOCABULARY, stream_checksum
 
 MAX_BYTES = 25_000_000
 MIN_SPAN = 30
@@ -38,6 +38,11 @@ def test_the_stored_rungs_are_those_of_the_recipes_and_their_flops_follow() -> N
         assert RungConfig(**saved["recipe"]) == rung
         assert saved["train_flops"] == rung.train_flops(saved["n_vocabulary"], saved["n_tokens"])
         assert saved["n_tokens"] >= rung.n_tokens
+
+
+def test_the_stored_rungs_were_trained_on_the_world_as_it_is() -> None:
+    now = stream_checksum(World().clean_documents)
+    assert {record(folder)["corpus_checksum"] for folder in stored_rungs()} == {now}
 
 
 def test_the_stored_tokenizer_knows_every_word_of_the_demo_world() -> None:

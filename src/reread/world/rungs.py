@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from reread.ladder import RungConfig, train_rungs
 from reread.ladder.train import MODEL_FILE, RUNG_FILE, Documents
-from reread.runs import content_hash, write_bytes_atomically, write_json_atomically
+from reread.runs import write_bytes_atomically, write_json_atomically
 from reread.world.encyclopedia import World
 
 LADDER = (
@@ -56,6 +57,14 @@ def store_rung(rung: Path, folder: Path = STORED) -> Path:
     return target
 
 
+def stream_checksum(documents: Documents) -> str:
+    """Hex SHA-256 over the ids, titles and texts of a stream of documents."""
+    digest = hashlib.sha256()
+    for document in documents():
+        digest.update(f"{document.id}\x1f{document.title}\x1f{document.text}\x1e".encode())
+    return digest.hexdigest()
+
+
 def train_ladder(
     out: Path,
     world: World | None = None,
@@ -74,7 +83,7 @@ def train_ladder(
     world = world or World()
     if documents is None:
         documents = world.clean_documents
-        corpus_checksum = content_hash(["world", world.seed, world.n_articles, world.n_questions])
+        corpus_checksum = stream_checksum(documents)
     return train_rungs(
         documents,
         rungs,
