@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from reread.errors import CorpusError, RunFolderError, UsageError
-from reread.ladder import RungConfig, pretrain, pretrain_ladder
+from reread.ladder import RungConfig, pretrain, pretrain_ladder, train_rungs
 from reread.ladder.model import logits
 from reread.ladder.train import CHECKPOINT, learning_rate_scale
 
@@ -145,6 +145,15 @@ def test_a_ladder_from_files_shares_a_tokenizer_and_counts_every_rung(tmp_path: 
     assert len({record["corpus_checksum"] for record in records}) == 1
     files = [(tmp_path / "out" / record["name"] / "tokenizer.json").read_text() for record in records]
     assert files[0] == files[1]
+
+
+def test_the_tokenizer_of_another_corpus_or_kind_is_not_taken_over(tmp_path: Path, documents: Documents) -> None:
+    train_rungs(documents, [], tmp_path, tokenizer="words", corpus_checksum="one")
+    train_rungs(documents, [], tmp_path, tokenizer="words", corpus_checksum="one")
+    with pytest.raises(RunFolderError, match="another corpus_checksum"):
+        train_rungs(documents, [], tmp_path, tokenizer="words", corpus_checksum="two")
+    with pytest.raises(RunFolderError, match="another tokenizer"):
+        train_rungs(documents, [], tmp_path, tokenizer="bpe", corpus_checksum="one")
 
 
 def test_a_missing_or_unreadable_corpus_is_refused_before_training(tmp_path: Path) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from reread.corpus import Rejects, find_files, read_documents
-from reread.errors import CorpusError
+from reread.errors import CorpusError, RunFolderError
 from reread.ladder.config import RungConfig, rungs_from_dial
 from reread.ladder.tokenizer import load_tokenizer, make_tokenizer
 from reread.ladder.train import TOKENIZER_FILE, Documents, Progress, pretrain
-from reread.runs import content_hash, file_sha256
+from reread.runs import content_hash, file_sha256, write_json_atomically
 from reread.types import Document
+
+LADDER_FILE = "ladder.json"
+"""What the tokenizer in the folder was made from."""
 
 
 def pretrain_ladder(
@@ -74,9 +78,17 @@ def train_rungs(
     n_threads: int | None = None,
     stage: Callable[[str], Progress] | None = None,
 ) -> list[dict[str, Any]]:
-    """Train the rungs one after the other under out/<rung's name>, all with one tokenizer, kept in `out`."""
-    path = out / TOKENIZER_FILE
-    if path.exists():
+    """Train the rungs one after the other under out/<rung's name>, all with one tokenizer, kept in `out`.
+
+    Raises RunFolderError when `out` holds the tokenizer of another corpus or of other settings.
+    """
+    path, made_from = out / TOKENIZER_FILE, out / LADDER_FILE
+    settings = {"tokenizer": tokenizer, "vocabulary": vocabulary, "corpus_checksum": corpus_checksum}
+    if path.exists() and made_from.exists():
+        found = json.loads(made_from.read_text())
+        if found != settings:
+            changed = ", ".join(name for name in settings if found.get(name) != settings[name])
+            raise RunFolderError(f"{out} holds a ladder with another {changed}; give another --out")
         shared = load_tokenizer(path)
     else:
         if stage is not None:
@@ -84,6 +96,7 @@ def train_rungs(
         shared = make_tokenizer(documents, tokenizer, vocabulary)
         out.mkdir(parents=True, exist_ok=True)
         shared.save(str(path))
+        write_json_atomically(made_from, settings)
     records = []
     for rung in rungs:
         progress = None if stage is None else stage(f"Training {rung.name}")
