@@ -47,7 +47,6 @@ def tiny_rungs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def tiny_run(tiny_rungs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished probe on the small world."""
     from probe_world import tiny_recipe
-
     from reread.probe import run_probe
 
     out = tmp_path_factory.mktemp("runs") / "tiny"

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from reread import __version__
-from reread.analysis.curve import MMLU_CEILING
+from reread.analysis.curve import MMLU_CEILING, rise_z
 from reread.answering.answer import Stack
 from reread.answering.arms import parse_arms
 from reread.answering.passages import PassageFinder
@@ -53,6 +53,8 @@ Stages = Callable[[str], Progress]
 """Given a stage's title, where to report its progress."""
 
 RUNG_FILE = "rung.json"
+MIN_RISE_Z = 3.0
+"""A baseline's rise over the ladder, in standard errors, below which a benchmark gets no curve."""
 SEARCH_KINDS: Mapping[str, SearchKind] = MappingProxyType({"bm25": "bm25", "dense": "exact", "hybrid": "hybrid"})
 """A recipe's retriever → how the store is searched."""
 
@@ -472,6 +474,17 @@ def _add_multipliers(run: RunFolder, recipe: Recipe, name: str, scores: dict[str
     rungs = {rung["name"]: rung for rung in entry["rungs"]}
     with_baseline = [rung for rung in rungs.values() if rung["train_flops"] and "baseline" in rung["arms"]]
     if len(with_baseline) < 2:
+        return
+    z = rise_z(
+        [rung["train_flops"] for rung in with_baseline],
+        [rung["arms"]["baseline"]["accuracy"] for rung in with_baseline],
+        [rung["arms"]["baseline"]["n"] for rung in with_baseline],
+    )
+    if z < MIN_RISE_Z:
+        entry["curve_error"] = (
+            f"the baseline does not surely rise with compute here (trend {z:.1f} standard errors, "
+            f"{MIN_RISE_Z:g} wanted), so no multiplier can be read off it"
+        )
         return
     curve = recipe.curve
     try:

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from reread.analysis import fitting
-from reread.analysis.curve import KINDS, Curve, FitChoice, choose_fit, fit_curve
+from reread.analysis.curve import KINDS, Curve, FitChoice, choose_fit, fit_curve, rise_z
 from reread.errors import FitError, UsageError
 
 FLOPS = [1e18, 1e19, 1e20, 1e21, 1e22]
@@ -201,3 +201,17 @@ def test_the_ceiling_is_never_guessed() -> None:
         choose_fit("mmlu", kind="spline")
     with pytest.raises(UsageError, match="unknown weights 'poisson'"):
         choose_fit("mmlu", weights="poisson")
+
+
+def test_a_rise_is_counted_in_standard_errors() -> None:
+    flops = [1e20, 1e21, 1e22]
+    assert rise_z(flops, [0.25, 0.25, 0.25], [500] * 3) == 0.0
+    assert abs(rise_z(flops, [0.26, 0.24, 0.26], [500] * 3)) < 1
+    assert rise_z(flops, [0.3, 0.5, 0.7], [500] * 3) > 10
+    assert rise_z(flops, [0.7, 0.5, 0.3], [500] * 3) < -10
+    # The same as the slope over its error from an ordinary regression with known variances.
+    x, y = np.log10(flops), np.array([0.3, 0.4, 0.6])
+    slope = np.polyfit(x, y, 1)[0]
+    variance = y.mean() * (1 - y.mean()) / 200
+    error = math.sqrt(variance / ((x - x.mean()) ** 2).sum())
+    assert rise_z(flops, list(y), [200] * 3) == pytest.approx(slope / error)

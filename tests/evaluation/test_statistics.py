@@ -57,9 +57,7 @@ def test_mid_p_is_the_exact_binomial_p_less_half_of_the_observed_table(mended: i
 
 def test_mid_p_stands_thousands_of_discordant_pairs() -> None:
     assert 0 <= stats.mcnemar_midp(3000, 9000) < 1e-300 or stats.mcnemar_midp(3000, 9000) == 0.0
-    assert stats.mcnemar_midp(5000, 5100) == pytest.approx(
-        math.erfc(100 / math.sqrt(10100) / math.sqrt(2)), rel=0.05
-    )
+    assert stats.mcnemar_midp(5000, 5100) == pytest.approx(math.erfc(100 / math.sqrt(10100) / math.sqrt(2)), rel=0.05)
 
 
 def test_permutation_p_agrees_with_full_enumeration() -> None:

@@ -254,6 +254,21 @@ def checked_ladder(
     return np.log10(flops_R), accuracy_R, _weights(accuracy_R, n, order, choice.weights)
 
 
+def rise_z(train_flops: Sequence[float], accuracy: Sequence[float], n: Sequence[int]) -> float:
+    """How surely accuracy rises with log10 FLOPs: the linear trend over its standard error (binomial variances).
+
+    A baseline that does not rise gives no curve to read compute off: a flat line crosses every accuracy somewhere.
+    """
+    x, y, size = (np.asarray(values, dtype=np.float64) for values in (np.log10(train_flops), accuracy, n))
+    x = x - x.mean()
+    spread = float(x @ x)
+    variance = y.mean() * (1 - y.mean()) / size
+    error = math.sqrt(float((x * x) @ variance)) / spread if spread else math.inf
+    if error == 0:
+        return math.inf if float(x @ y) > 0 else 0.0
+    return float(x @ y) / spread / error
+
+
 def fit_params(x_R: Floats, accuracy_BxR: Floats, weights_BxR: Floats, choice: FitChoice) -> Params:
     """Fits of many data sets over one ladder; kinds with parameters only."""
     fit = fitting.fit_power if choice.kind == "power" else fitting.fit_logistic

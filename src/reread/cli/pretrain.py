@@ -13,9 +13,7 @@ from reread.cli.progress import stages
 
 
 def pretrain(
-    corpus: Annotated[
-        list[str], typer.Argument(help="Files, folders, globs or hf:DATASET.", metavar="CORPUS...")
-    ],
+    corpus: Annotated[list[str], typer.Argument(help="Files, folders, globs or hf:DATASET.", metavar="CORPUS...")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the ladder; each rung gets a folder in it.")],
     rungs: Annotated[int, typer.Option("--rungs", min=1, help="Number of rungs.")] = 5,
     dial: Annotated[
@@ -24,19 +22,13 @@ def pretrain(
     smallest_tokens: Annotated[
         int, typer.Option("--smallest-tokens", min=1, help="Training tokens of the smallest rung.")
     ] = 1_000_000,
-    smallest_width: Annotated[
-        int, typer.Option("--smallest-width", min=32, help="Width of the smallest rung.")
-    ] = 64,
+    smallest_width: Annotated[int, typer.Option("--smallest-width", min=32, help="Width of the smallest rung.")] = 64,
     context: Annotated[int, typer.Option("--context", min=8, help="Tokens of a training sequence.")] = 256,
     tokenizer: Annotated[
         str, typer.Option("--tokenizer", help="bpe (byte-level) or words, trained on the corpus.")
     ] = "bpe",
-    vocabulary: Annotated[
-        int, typer.Option("--vocabulary", min=300, help="Tokens in the vocabulary.")
-    ] = 8192,
-    seed: Annotated[
-        int, typer.Option("--seed", help="Seed of the weights and of the order of documents.")
-    ] = 0,
+    vocabulary: Annotated[int, typer.Option("--vocabulary", min=300, help="Tokens in the vocabulary.")] = 8192,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the weights and of the order of documents.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Pre-train a ladder of base models on a corpus: ordinary transformers checkpoints with a rung.json each.

@@ -23,6 +23,9 @@ def report(
     Example: reread report runs/demo --out report.html
     """
     loaded = [load_run(run) for run in runs]
+    target = out or (runs[0] / "report.html" if len(runs) == 1 else Path("report.html"))
+    # The page first: whoever reads the tables may stop reading (head, less).
+    page = write_report(loaded, target)
     console = Console(highlight=False)
     for run in loaded:
         for scores in run.benchmarks:
@@ -30,5 +33,4 @@ def report(
                 console.print(score_table(run, scores.name))
         if recall := recall_table(run):
             console.print(recall)
-    target = out or (runs[0] / "report.html" if len(runs) == 1 else Path("report.html"))
-    console.print(f"report: {write_report(loaded, target)}", soft_wrap=True, markup=False)
+    console.print(f"report: {page}", soft_wrap=True, markup=False)

@@ -172,7 +172,9 @@ def draw_sensitivity(name: str, rows: tuple[SensitivityRow, ...], arm: str) -> D
         axes.set_yticks(heights, [_short(row.fit) for row in rows], color=INK)
         axes.set_ylim(-0.7, len(rows) - 0.3)
         axes.tick_params(axis="y", length=0)
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        low, high = axes.get_xlim()
+        # Beyond two decades 1, 2 and 5 of each would run into one another.
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 100 else (1.0,), numticks=8))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(f"multiplier of {_short(arm)}; larger marks are larger rungs")

@@ -79,7 +79,7 @@ def _worth(found: Mapping[str, Any]) -> str:
     low, high = found.get("low"), found.get("high")
     if low is None and high is None:
         return numbers.multiplier_cell(found)
-    start, end = (OPEN if edge is None else f"{edge:.1f}" for edge in (low, high))
+    start, end = (OPEN if edge is None else f"{edge:.1f}" if edge < 1000 else f"{edge:.0e}" for edge in (low, high))
     return f"{numbers.multiplier_cell(found)}\n[dim]{start}–{end}[/dim]"
 
 
