@@ -18,7 +18,7 @@ LADDER = (
     RungConfig("r1-64x2-1.5M", width=64, n_layers=2, n_tokens=1_500_000),
     RungConfig("r2-96x2-4M", width=96, n_layers=2, n_tokens=4_000_000),
     RungConfig("r3-96x2-8M", width=96, n_layers=2, n_tokens=8_000_000),
-    RungConfig("r4-192x3-10M", width=192, n_layers=3, n_tokens=10_000_000),
+    RungConfig("r4-128x2-10M", width=128, n_layers=2, n_tokens=10_000_000),
 )
 """Width, layers and tokens, chosen by trial (docs/log.md): closed-book accuracy rises all the way, and
 reading sets in between the second and the third rung."""
