@@ -1,6 +1,6 @@
 """How long `reread --help` takes, best and median of ten, beside a bare Python start.
 
-    python benchmarks/help_latency.py
+python benchmarks/help_latency.py
 """
 
 from __future__ import annotations

@@ -89,8 +89,7 @@ def mcnemar_midp(mended: int, broken: int) -> float:
         return 1.0
     smaller = min(mended, broken)
     log_terms = [
-        math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) - n * math.log(2)
-        for k in range(smaller + 1)
+        math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) - n * math.log(2) for k in range(smaller + 1)
     ]
     below = math.fsum(math.exp(term) for term in log_terms[:-1])
     return min(1.0, 2 * below + math.exp(log_terms[-1]))
@@ -282,8 +281,7 @@ def _two_sided_z(confidence: float) -> float:
 def _paired_differences(scores_a: Sequence[float], scores_b: Sequence[float]) -> Floats:
     if len(scores_a) != len(scores_b):
         raise UsageError(
-            f"paired scores must cover the same questions: {len(scores_a)} in one arm, "
-            f"{len(scores_b)} in the other"
+            f"paired scores must cover the same questions: {len(scores_a)} in one arm, {len(scores_b)} in the other"
         )
     return np.asarray(scores_b, dtype=np.float64) - np.asarray(scores_a, dtype=np.float64)
 
