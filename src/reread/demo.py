@@ -18,7 +18,7 @@ SHORT_ARMS = ("baseline", "sc", "retrieval", "random", "oracle")
 CONTROL_ARMS = ("baseline", "retrieval", "random")
 PASSAGES = 3
 CHUNK_WORDS = 50
-"""The rungs read 192 tokens at a time: three passages of this many words and a question."""
+"""The rungs read 256 tokens at a time: three passages of this many words and a question fit."""
 
 N_SAMPLES = 4
 """Wordings of a cloze question that vote, and samples of a short answer."""

@@ -27,7 +27,7 @@ from reread.corpus import Rejects, find_files, read_documents
 from reread.datastore import Datastore, SearchKind, build
 from reread.decontaminate import DEFAULT_THRESHOLD, ContaminationFilter, QuestionIndex
 from reread.embed import make_embedder
-from reread.errors import FitError, RecipeError, UsageError
+from reread.errors import FitError, RecipeError, RunFolderError, UsageError
 from reread.evaluation.recall import has_gold, measure_recall, recall_table
 from reread.evaluation.run import evaluate, question_row
 from reread.evaluation.scores import benchmark_scores, cells
@@ -55,6 +55,8 @@ Stages = Callable[[str], Progress]
 RUNG_FILE = "rung.json"
 MIN_RISE_Z = 3.0
 """A baseline's rise over the ladder, in standard errors, below which a benchmark gets no curve."""
+BUILD_FACTS = ("corpus", "build", "decontamination")
+"""What the manifest says of a store that this run built."""
 SEARCH_KINDS: Mapping[str, SearchKind] = MappingProxyType({"bm25": "bm25", "dense": "exact", "hybrid": "hybrid"})
 """A recipe's retriever → how the store is searched."""
 
@@ -87,7 +89,7 @@ def finish(out: Path) -> dict[str, Any]:
 
     run = RunFolder(out)
     recipe = Recipe.model_validate(_yaml(run.recipe_path))
-    manifest = json.loads(run.manifest_path.read_text(encoding="utf-8"))
+    manifest = _manifest(run)
     scores = _scores(run, recipe, manifest)
     write_json_atomically(run.scores_path, scores)
     for name in scores["benchmarks"]:
@@ -203,12 +205,11 @@ def _datastore(
     if recipe.datastore.embedder is not None:
         embedder = make_embedder(recipe.datastore.embedder)
     path = Path(recipe.datastore.path) if recipe.datastore.path else run.path / "store"
-    facts_path = run.path / "datastore_facts.json"
-    if recipe.corpus is not None and not facts_path.exists():
-        write_json_atomically(facts_path, _build(recipe.corpus, path, run, benchmarks, world, embedder, stages))
-    if recipe.corpus is None and recipe.datastore.path is None:
-        return None, {}
-    facts = json.loads(facts_path.read_text(encoding="utf-8")) if facts_path.exists() else {}
+    if recipe.corpus is None:
+        return (Datastore.open(path, embedder=embedder), {}) if recipe.datastore.path else (None, {})
+    facts = {key: value for key, value in _manifest(run).items() if key in BUILD_FACTS}
+    if not facts:
+        facts = _build(recipe.corpus, path, run, benchmarks, world, embedder, stages)
     return Datastore.open(path, embedder=embedder), facts
 
 
@@ -421,8 +422,19 @@ def _keep_manifest(
         },
         **indexed,
     }
-    if not run.manifest_path.exists() or json.loads(run.manifest_path.read_text(encoding="utf-8")) != manifest:
+    if _manifest(run) != manifest:
         write_json_atomically(run.manifest_path, manifest)
+
+
+def _manifest(run: RunFolder) -> dict[str, Any]:
+    """What manifest.json holds; empty where the run has none yet."""
+    if not run.manifest_path.exists():
+        return {}
+    try:
+        found = json.loads(run.manifest_path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunFolderError(f"{run.manifest_path} is damaged ({error}); delete it and run the recipe again") from None
+    return found if isinstance(found, dict) else {}
 
 
 def _version(package: str) -> str | None:
@@ -548,8 +560,6 @@ def _add_bill(scores: dict[str, Any], manifest: Mapping[str, Any]) -> None:
 
 def _yaml(path: Path) -> Any:
     import yaml
-
-    from reread.errors import RunFolderError
 
     if not path.exists():
         raise RunFolderError(f"{path.parent} is no run folder: it has no {path.name}")
