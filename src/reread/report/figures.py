@@ -30,6 +30,8 @@ ROLES = {
 WIDTH = 7.6
 """Inches; the page scales a figure to its column."""
 
+LABEL_POINTS = 5.0
+"""Height of a label, in points of accuracy."""
 MAX_NAME = 36
 
 _STYLE: dict[Any, Any] = {
@@ -88,7 +90,7 @@ def draw_ladder(name: str, series: LadderSeries) -> Drawing:
             axes.annotate(
                 label + mark,
                 ((arrow.start * end) ** 0.5, arrow.accuracy),
-                xytext=(0, 4),
+                xytext=(0, -11 if _has_neighbour_above(arrow, series.arrows) else 4),
                 textcoords="offset points",
                 ha="center",
                 fontsize=9,
@@ -222,6 +224,11 @@ def _arrow(axes: Axes, start: float, end: float | None, height: float, edge: flo
         xytext=(start, height),
         arrowprops={"arrowstyle": "->", "color": ARM, "linewidth": 1.2, "shrinkA": 5, "shrinkB": 1},
     )
+
+
+def _has_neighbour_above(arrow: Any, arrows: Any) -> bool:
+    """Whether another arrow runs so close above that a label between them would be struck through."""
+    return any(0 < other.accuracy - arrow.accuracy < LABEL_POINTS for other in arrows)
 
 
 def _dots(axes: Axes, dots: Any, color: str, label: str, shape: str) -> None:
