@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from reread import __version__
@@ -24,7 +23,7 @@ from reread.answering.passages import PassageFinder
 from reread.answering.settings import Settings
 from reread.benchmarks import Benchmark, get_spec, load_benchmark
 from reread.corpus import Rejects, find_files, read_documents
-from reread.datastore import Datastore, SearchKind, build
+from reread.datastore import Datastore, build
 from reread.decontaminate import DEFAULT_THRESHOLD, ContaminationFilter, QuestionIndex
 from reread.embed import make_embedder
 from reread.errors import FitError, RecipeError, RunFolderError, UsageError
@@ -34,7 +33,7 @@ from reread.evaluation.scores import benchmark_scores, cells
 from reread.protocols import Embedder, Reader, Solver
 from reread.reading import make_reader
 from reread.recipe import BenchmarkRecipe, CorpusRecipe, ReaderRecipe, Recipe
-from reread.retrieval import Retriever, make_reranker
+from reread.retrieval import SEARCH_KINDS, Retriever, make_reranker
 from reread.runs import (
     JsonLines,
     RunFolder,
@@ -57,8 +56,6 @@ MIN_RISE_Z = 3.0
 """A baseline's rise over the ladder, in standard errors, below which a benchmark gets no curve."""
 BUILD_FACTS = ("corpus", "build", "decontamination")
 """What the manifest says of a store that this run built."""
-SEARCH_KINDS: Mapping[str, SearchKind] = MappingProxyType({"bm25": "bm25", "dense": "exact", "hybrid": "hybrid"})
-"""A recipe's retriever → how the store is searched."""
 
 
 def run_probe(recipe: Recipe, out: Path, *, stages: Stages | None = None) -> dict[str, Any]:

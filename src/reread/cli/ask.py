@@ -9,8 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
+from reread.cli.hits import hit_record, print_hit
 from reread.cli.options import AsJson
 from reread.cli.progress import stages
+
+MAX_CHARS = 600
+"""Of a passage on the terminal."""
 
 
 def ask(
@@ -82,10 +86,7 @@ def _show(asked: Any, as_json: bool) -> None:
         votes = ", ".join(f"{name} ({count:g})" for name, count in asked.answer.votes.items())
         console.print(Text(f"confidence {asked.answer.confidence:.0%} · votes: {votes}", style="dim"))
     for hit in asked.hits:
-        title = hit.passage.title or hit.passage.doc_id
-        console.print(Text.assemble((f"[{hit.rank}] {title}", "bold cyan"), f"  {hit.passage.source}  {hit.score:.2f}"))
-        text = " ".join(hit.passage.text.split())
-        console.print(Text(text if len(text) <= 600 else f"{text[:600]} …"))
+        print_hit(console, hit, MAX_CHARS)
     if not asked.hits:
         console.print("Nothing in the files matches the question's words.")
     if asked.answer is not None:
@@ -107,16 +108,5 @@ def as_record(asked: Any) -> dict[str, Any]:
             "samples": [asdict(sample) for sample in given.samples],
             "flops": dict(given.flops),
         }
-    record["hits"] = [
-        {
-            "rank": hit.rank,
-            "score": hit.score,
-            "passage_id": hit.passage.id,
-            "doc_id": hit.passage.doc_id,
-            "source": hit.passage.source,
-            "title": hit.passage.title,
-            "text": hit.passage.text,
-        }
-        for hit in asked.hits
-    ]
+    record["hits"] = [hit_record(hit) for hit in asked.hits]
     return record

@@ -6,18 +6,19 @@ import json
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
+from reread.cli.hits import hit_record, print_hit
 from reread.cli.options import AsJson
 from reread.cli.progress import stages
 from reread.errors import UsageError
-
-if TYPE_CHECKING:
-    from reread.datastore import SearchKind
+from reread.types import Hit
 
 QUERIES_AT_ONCE = 256
+MAX_CHARS = 300
+"""Of a passage on the terminal."""
 
 
 class RetrieverKind(StrEnum):
@@ -26,13 +27,6 @@ class RetrieverKind(StrEnum):
     bm25 = "bm25"
     dense = "dense"
     hybrid = "hybrid"
-
-
-SEARCH_KINDS: dict[RetrieverKind, SearchKind] = {
-    RetrieverKind.bm25: "bm25",
-    RetrieverKind.dense: "exact",
-    RetrieverKind.hybrid: "hybrid",
-}
 
 
 def build(
@@ -103,7 +97,7 @@ def search(
     from reread.datastore import Datastore
     from reread.datastore.layout import read_store_file
     from reread.embed import make_embedder
-    from reread.retrieval import Retriever, make_reranker, read_queries
+    from reread.retrieval import SEARCH_KINDS, Retriever, make_reranker, read_queries
 
     if (query is None) == (queries is None):
         raise UsageError("give one QUERY, or --queries FILE for many")
@@ -123,27 +117,13 @@ def search(
         batch = asked[first : first + QUERIES_AT_ONCE]
         for (query_id, text), found in zip(batch, finder.retrieve([text for _, text in batch], k), strict=True):
             if as_json:
-                hits = [_hit_record(hit) for hit in found.hits]
+                hits = [hit_record(hit) for hit in found.hits]
                 typer.echo(json.dumps({"query_id": query_id, "hits": hits}, ensure_ascii=False))
             else:
                 _print_hits(text, found.hits)
 
 
-def _hit_record(hit: Any) -> dict[str, Any]:
-    return {
-        "rank": hit.rank,
-        "score": hit.score,
-        "passage_id": hit.passage.id,
-        "doc_id": hit.passage.doc_id,
-        "source": hit.passage.source,
-        "title": hit.passage.title,
-        "text": hit.passage.text,
-        "url": hit.passage.url,
-        "stages": dict(hit.stages),
-    }
-
-
-def _print_hits(query: str, hits: list[Any]) -> None:
+def _print_hits(query: str, hits: list[Hit]) -> None:
     from rich.console import Console
     from rich.text import Text
 
@@ -152,10 +132,7 @@ def _print_hits(query: str, hits: list[Any]) -> None:
     if not hits:
         console.print("  no passage matches")
     for hit in hits:
-        head = f"{hit.rank:>3}. {hit.passage.title or hit.passage.doc_id}"
-        console.print(Text.assemble((head, "cyan"), (f"  {hit.passage.source}  {hit.score:.3f}", "dim")))
-        text = " ".join(hit.passage.text.split())
-        console.print(Text(f"     {text if len(text) <= 300 else text[:300] + ' …'}"))
+        print_hit(console, hit, MAX_CHARS)
 
 
 def verify(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from reread.datastore import Datastore, SearchKind, fuse
 from reread.errors import UsageError
@@ -12,6 +13,8 @@ from reread.retrieval.queries import QueryMaking, queries_for
 from reread.retrieval.rerank import rerank
 from reread.types import Hit, Question
 
+SEARCH_KINDS: Mapping[str, SearchKind] = MappingProxyType({"bm25": "bm25", "dense": "exact", "hybrid": "hybrid"})
+"""Retrievers as recipes and the command line name them → how a store is searched."""
 DEFAULT_FETCH_K = 100
 """Candidates that a reranker sees, as in the paper."""
 

@@ -1,0 +1,33 @@
+"""Hits as commands show them: a record for scripts, lines for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from reread.types import Hit
+
+
+def hit_record(hit: Hit) -> dict[str, Any]:
+    """One hit as `--json` prints it."""
+    return {
+        "rank": hit.rank,
+        "score": hit.score,
+        "passage_id": hit.passage.id,
+        "doc_id": hit.passage.doc_id,
+        "source": hit.passage.source,
+        "title": hit.passage.title,
+        "text": hit.passage.text,
+        "url": hit.passage.url,
+        "stages": dict(hit.stages),
+    }
+
+
+def print_hit(console: Console, hit: Hit, max_chars: int) -> None:
+    """Rank, title, source and score, then the passage's beginning."""
+    head = f"{hit.rank:>3}. {hit.passage.title or hit.passage.doc_id}"
+    console.print(Text.assemble((head, "cyan"), (f"  {hit.passage.source}  {hit.score:.3f}", "dim")))
+    text = " ".join(hit.passage.text.split())
+    console.print(Text(f"     {text if len(text) <= max_chars else text[:max_chars] + ' …'}"))
