@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from reread import http
 from reread.embed import make_embedder
 from reread.embed.endpoint import EndpointEmbedder
 from reread.embed.unit import qwen3_query_prompt
@@ -20,6 +21,11 @@ from reread.retrieval.rerank import EndpointReranker
 from reread.types import Passage
 
 Answer = Callable[[dict[str, Any]], tuple[int, Any]]
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "FIRST_WAIT_S", 0.001)
 
 
 class Server:
@@ -65,7 +71,7 @@ def embeddings(body: dict[str, Any]) -> tuple[int, Any]:
 
 
 def endpoint(server: Server, model: str = "m", batch_size: int = 2) -> EndpointEmbedder:
-    return EndpointEmbedder(f"{model}@{server.url}", batch_size=batch_size, first_wait_s=0.001)
+    return EndpointEmbedder(f"{model}@{server.url}", batch_size=batch_size)
 
 
 def test_an_endpoints_vectors_are_in_the_order_of_the_texts_and_of_length_one(server: Server) -> None:
@@ -100,8 +106,8 @@ def test_a_refusal_is_not_repeated_and_is_shown(server: Server) -> None:
 
 
 def test_an_absent_server_is_one_clear_sentence() -> None:
-    with pytest.raises(RereadError, match="check that the server runs"):
-        EndpointEmbedder("m@http://127.0.0.1:9/v1", first_wait_s=0.001).encode_passages(["a"])
+    with pytest.raises(RereadError, match="is the server up"):
+        EndpointEmbedder("m@http://127.0.0.1:9/v1").encode_passages(["a"])
 
 
 BAD_ANSWERS: dict[str, Any] = {
@@ -151,7 +157,7 @@ def test_a_rerank_endpoint_gives_scores_in_the_order_of_the_passages(server: Ser
         {"results": [{"index": i, "relevance_score": float(len(d))} for i, d in enumerate(body["documents"])][::-1]},
     )
     passages = [Passage(id=t, doc_id=t, start=0, text=t) for t in ("a", "bbb", "cc")]
-    assert EndpointReranker(f"m@{server.url}", first_wait_s=0.001).score("q", passages) == [1.0, 3.0, 2.0]
+    assert EndpointReranker(f"m@{server.url}").score("q", passages) == [1.0, 3.0, 2.0]
     assert server.asked[0][0] == "/v1/rerank"
 
 
@@ -159,7 +165,21 @@ def test_a_rerank_endpoint_that_leaves_passages_out_is_an_error(server: Server) 
     server.answer = lambda body: (200, {"results": [{"index": 0, "relevance_score": 1.0}]})
     passages = [Passage(id=t, doc_id=t, start=0, text=t) for t in ("a", "b")]
     with pytest.raises(RereadError, match="2 passages"):
-        EndpointReranker(f"m@{server.url}", first_wait_s=0.001).score("q", passages)
+        EndpointReranker(f"m@{server.url}").score("q", passages)
+
+
+def test_the_key_is_blotted_out_of_what_an_endpoint_says(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+    server.answer = lambda body: (401, {"error": {"message": "Incorrect API key: sk-very-secret"}})
+    with pytest.raises(RereadError, match=r"Incorrect API key: \*\*\*"):
+        endpoint(server).encode_passages(["a"])
+
+
+def test_an_endless_list_of_vectors_is_cut_off(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "MAX_RESPONSE_BYTES", 10_000)
+    server.answer = lambda body: (200, {"data": [{"index": 0, "embedding": [1.0] * 10_000}]})
+    with pytest.raises(RereadError, match="ask for less at once"):
+        endpoint(server).encode_passages(["a"])
 
 
 # Models that run here

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from reread import http
 from reread.errors import ReaderError
-from reread.reading import http
 from reread.reading.endpoint import EndpointReader
 
 if TYPE_CHECKING:

@@ -1,6 +1,5 @@
 """Text into unit vectors: sentence-transformers models and OpenAI-compatible endpoints."""
 
-from reread.embed.endpoint import post_json, split_endpoint
 from reread.embed.make import make_embedder
 
-__all__ = ["make_embedder", "post_json", "split_endpoint"]
+__all__ = ["make_embedder"]

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 from reread import flops
 from reread.errors import ReaderError, UsageError
+from reread.http import JsonClient, Refused
 from reread.protocols import Scored
 from reread.reading.echo import echo_body, find_echo_method, read_continuation
-from reread.reading.http import JsonClient, Refused
 from reread.reading.prompts import neutralise
 from reread.runs import content_seed
 from reread.types import Sample

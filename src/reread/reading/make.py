@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from reread.errors import UsageError
+from reread.http import split_endpoint
 from reread.protocols import Reader, Solver
 
 SPECS = "hf:PATH_OR_NAME, openai:MODEL@http://host/v1 or lexical"
@@ -30,9 +31,7 @@ def make_reader(spec: str, **settings: Any) -> Reader | Solver:
         if kind == "openai" and rest:
             from reread.reading.endpoint import EndpointReader
 
-            model, _, url = rest.rpartition("@")
-            if not model or not url.startswith(("http://", "https://")):
-                raise UsageError(f"reader {spec!r} lacks an address; write openai:MODEL@http://host:port/v1")
+            model, url = split_endpoint(spec)
             # Its `can` asks the server when first read, which mypy takes for another kind of attribute.
             return cast(Reader, EndpointReader(model, url, **settings))
     except TypeError as error:

@@ -6,9 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from reread.embed import post_json, split_endpoint
-from reread.embed.endpoint import FIRST_WAIT_S, make_client
 from reread.errors import RereadError, UsageError
+from reread.http import JsonClient, split_endpoint
 from reread.protocols import Reranker
 from reread.retrieval.crossencoder import make_cross_encoder
 from reread.types import Hit, Passage
@@ -48,23 +47,19 @@ def rerank(query: str, hits: Sequence[Hit], reranker: Reranker) -> list[Hit]:
 class EndpointReranker:
     """`openai:MODEL@URL`: posts to URL/rerank, the shape that vLLM, llama.cpp, TEI-likes and Jina serve."""
 
-    def __init__(self, name: str, *, first_wait_s: float = FIRST_WAIT_S) -> None:
+    def __init__(self, name: str) -> None:
         self.spec = f"openai:{name}"
         self.flops = 0.0
-        self._model, self._url = split_endpoint(name, self.spec)
-        self._client = make_client()
-        self._first_wait_s = first_wait_s
+        self._model, url = split_endpoint(self.spec)
+        self._client = JsonClient(url)
 
     def score(self, query: str, passages: Sequence[Passage]) -> list[float]:
         """relevance_score of every passage, in the order given."""
         if not passages:
             return []
         documents = [f"{passage.title}\n{passage.text}" if passage.title else passage.text for passage in passages]
-        answer = post_json(
-            self._client,
-            f"{self._url}/rerank",
-            {"model": self._model, "query": query, "documents": documents, "top_n": len(documents)},
-            first_wait_s=self._first_wait_s,
+        answer = self._client.post(
+            "/rerank", {"model": self._model, "query": query, "documents": documents, "top_n": len(documents)}
         )
         try:
             scores = {int(item["index"]): float(item["relevance_score"]) for item in answer["results"]}

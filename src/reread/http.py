@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from reread.errors import MissingExtra, ReaderError
+from reread.errors import MissingExtra, ReaderError, UsageError
 from reread.runs import content_hash, write_text_atomically
 
 logger = logging.getLogger(__name__)
@@ -19,6 +19,8 @@ RETRIED_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 FIRST_WAIT_S = 0.5
 MAX_WAIT_S = 60.0
 """No wait is longer, whatever the server's Retry-After says."""
+CONTENT_FIELDS = ("choices", "data", "results")
+"""Where completions, embeddings and rerank scores stand in a reply."""
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 API_KEY_VARIABLE = "OPENAI_API_KEY"
 
@@ -30,6 +32,14 @@ class Refused(ReaderError):
         super().__init__(message)
         self.status = status
         self.reason = reason
+
+
+def split_endpoint(spec: str) -> tuple[str, str]:
+    """(model, URL without a final slash) of openai:MODEL@URL. Raises UsageError where one of them is missing."""
+    model, _, url = spec.removeprefix("openai:").rpartition("@")
+    if not model or not url.startswith(("http://", "https://")):
+        raise UsageError(f"{spec} lacks a model or an address; write openai:MODEL@http://HOST:PORT/v1")
+    return model, url.rstrip("/")
 
 
 class JsonClient:
@@ -113,7 +123,9 @@ class JsonClient:
                 data += chunk
                 if len(data) > MAX_RESPONSE_BYTES:
                     limit = MAX_RESPONSE_BYTES // 1024**2
-                    raise ReaderError(f"{self.url}{path} answered more than {limit} MiB, which is no completion")
+                    raise ReaderError(
+                        f"{self.url}{path} answered more than {limit} MiB to one request; ask for less at once"
+                    )
                 if time.monotonic() > ends_at:
                     raise httpx.ReadTimeout("the reply as a whole took too long")
             return response.status_code, response.headers, bytes(data)
@@ -129,7 +141,7 @@ class JsonClient:
             ) from error
         if not isinstance(reply, dict):
             raise ReaderError(f"{self.url}{path} answered JSON that is no object; is it an OpenAI-compatible server?")
-        if reply.get("error") and not reply.get("choices"):
+        if reply.get("error") and not any(reply.get(field) for field in CONTENT_FIELDS):
             raise Refused(f"{self.url}{path} answered: {self._reason(data)}", 200, self._reason(data))
         return reply
 
@@ -138,7 +150,7 @@ class JsonClient:
         text = data[:4000].decode("utf-8", "replace")
         try:
             found: Any = json.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         if isinstance(found, dict):
             found = found.get("error", found.get("detail", found.get("message", text)))
