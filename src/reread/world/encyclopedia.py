@@ -67,6 +67,7 @@ class World:
             n_once=ONCE_ONLY_ON_A_PAGE * self.n_pages,
             n_notable=n_notable,
             n_targets=n_targets,
+            n_control=n_questions,
         )
 
     def __len__(self) -> int:

@@ -17,7 +17,8 @@ from reread.world.names import NamePool, make_pools
 from reread.world.schema import KINDS, SCHEMA, VALUES, Relation
 
 N_CONTROL_PER_KIND = 200
-"""Things that no document names; the control benchmark asks about them."""
+"""Indexes set aside for things that no document names; the control benchmark asks about them. A longer control
+goes on after the once-only things, so that the names of a world do not hang on the number of questions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +42,21 @@ class Facts:
     """Names, popularity and objects of every thing in a world.
 
     Indexes below `n_per_kind` are the encyclopedia's, by popularity; the next N_CONTROL_PER_KIND are in no
-    document; those after them are once-only: each is met on one exercise page and nowhere else.
+    document; those after them are once-only: each is met on one exercise page and nowhere else. Where `n_control`
+    asks for more than the indexes set aside, the rest of the control follows the once-only things.
     """
 
-    def __init__(self, seed: int, n_things: int, n_once: int, n_notable: int, n_targets: int) -> None:
+    def __init__(
+        self, seed: int, n_things: int, n_once: int, n_notable: int, n_targets: int, n_control: int = 0
+    ) -> None:
         self.seed = seed
         self.n_things = n_things
         self.n_per_kind = -(-n_things // len(KINDS))
         self.n_targets = min(n_targets, self.n_per_kind)
-        n_names = self.n_per_kind + N_CONTROL_PER_KIND + -(-n_once // len(KINDS)) + 1
+        self._first_once = self.n_per_kind + N_CONTROL_PER_KIND
+        self._first_after_once = self._first_once + -(-n_once // len(KINDS))
+        n_further_control = max(0, -(-n_control // len(KINDS)) - N_CONTROL_PER_KIND)
+        n_names = self._first_after_once + n_further_control + 1
         self._pools: dict[str, NamePool] = make_pools(KINDS, n_names, n_notable, seed)
         self._object = lru_cache(maxsize=65_536)(self._draw_object)
 
@@ -65,11 +72,14 @@ class Facts:
 
     def control(self, number: int) -> Thing:
         """The number-th thing that no document names."""
-        return Thing(KINDS[number % len(KINDS)], self.n_per_kind + number // len(KINDS))
+        place = number // len(KINDS)
+        if place < N_CONTROL_PER_KIND:
+            return Thing(KINDS[number % len(KINDS)], self.n_per_kind + place)
+        return Thing(KINDS[number % len(KINDS)], self._first_after_once + place - N_CONTROL_PER_KIND)
 
     def once_only(self, number: int) -> Thing:
         """The number-th thing that one exercise page alone speaks of."""
-        return Thing(KINDS[number % len(KINDS)], self.n_per_kind + N_CONTROL_PER_KIND + number // len(KINDS))
+        return Thing(KINDS[number % len(KINDS)], self._first_once + number // len(KINDS))
 
     def name(self, thing: Thing) -> str:
         return self._pools[thing.kind].name(thing.index)
