@@ -101,15 +101,14 @@ def test_missing_questions_are_left_out_not_counted_as_wrong() -> None:
     assert np.nanmin(means[:, 1]) == 1.0
 
 
-def test_groups_that_agree_within_widen_the_interval() -> None:
+def test_the_clustered_error_is_that_of_resampling_whole_groups() -> None:
     rng = np.random.default_rng(5)
     groups = np.repeat(np.arange(40), 10)
     scores = (rng.random(40) < 0.5).astype(float)[groups]
-    alone = stats.bootstrap_means(scores[:, None]).std()
-    clustered = stats.bootstrap_means(scores[:, None], groups=groups.tolist()).std()
-    assert clustered > 2.5 * alone
+    drawn = [np.concatenate([scores[groups == g] for g in rng.integers(0, 40, 40)]).mean() for _ in range(1000)]
     standard_error = stats.clustered_standard_error(scores.tolist(), groups.tolist())
-    assert standard_error == pytest.approx(clustered, rel=0.1)
+    assert standard_error == pytest.approx(np.std(drawn), rel=0.1)
+    assert standard_error > 2.5 * stats.bootstrap_means(scores[:, None]).std()
 
 
 def test_clustered_error_of_single_question_groups_is_the_plain_one() -> None:

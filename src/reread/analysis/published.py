@@ -12,7 +12,6 @@ from typing import Any
 
 from reread.analysis.multiplier import BASELINE, Measurement, Points
 
-PAPER = "arXiv 2511.04234"
 READER = "Llama 3.1 8B Instruct"
 
 

@@ -124,7 +124,6 @@ def paired_permutation_p(
 def bootstrap_means(
     scores_QxP: npt.ArrayLike,
     *,
-    groups: Sequence[Hashable] | None = None,
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
 ) -> Floats:
@@ -132,38 +131,30 @@ def bootstrap_means(
 
     Every resample draws the same questions for all columns, so differences between columns keep their
     pairing (Efron and Tibshirani 1993, chapter 8). NaN marks a question that a column does not have; a
-    column whose drawn questions are all missing is NaN in that resample. `groups` (one label a question)
-    draws whole groups instead (cluster bootstrap).
+    column whose drawn questions are all missing is NaN in that resample.
     """
     scores = np.atleast_2d(np.asarray(scores_QxP, dtype=np.float64))
     if scores.ndim != 2 or scores.shape[0] == 0:
         raise UsageError(f"bootstrap_means needs scores (questions, columns); got shape {scores.shape}")
     present = ~np.isnan(scores)
-    sums_GxP, counts_GxP = np.where(present, scores, 0.0), present.astype(np.float64)
-    if groups is not None:
-        labels = _group_numbers(groups, scores.shape[0])
-        n_groups = int(labels.max()) + 1
-        summed, counted = np.zeros((n_groups, scores.shape[1])), np.zeros((n_groups, scores.shape[1]))
-        np.add.at(summed, labels, sums_GxP)
-        np.add.at(counted, labels, counts_GxP)
-        sums_GxP, counts_GxP = summed, counted
-    n_units = sums_GxP.shape[0]
-    complete = bool(present.all()) and groups is None
+    sums_QxP, counts_QxP = np.where(present, scores, 0.0), present.astype(np.float64)
+    n_questions = sums_QxP.shape[0]
+    complete = bool(present.all())
     rng = np.random.default_rng(seed)
     means = np.empty((n_resamples, scores.shape[1]))
-    rows = max(1, _CELLS_AT_ONCE // n_units)
+    rows = max(1, _CELLS_AT_ONCE // n_questions)
     for start in range(0, n_resamples, rows):
         n_rows = min(rows, n_resamples - start)
-        drawn = rng.integers(0, n_units, size=(n_rows, n_units))
-        drawn += np.arange(n_rows)[:, None] * n_units
-        times_drawn = np.bincount(drawn.ravel(), minlength=n_rows * n_units).reshape(n_rows, n_units)
+        drawn = rng.integers(0, n_questions, size=(n_rows, n_questions))
+        drawn += np.arange(n_rows)[:, None] * n_questions
+        times_drawn = np.bincount(drawn.ravel(), minlength=n_rows * n_questions).reshape(n_rows, n_questions)
         weights = times_drawn.astype(np.float64)
         if complete:
-            means[start : start + n_rows] = weights @ sums_GxP / n_units
+            means[start : start + n_rows] = weights @ sums_QxP / n_questions
         else:
-            counts = weights @ counts_GxP
+            counts = weights @ counts_QxP
             with np.errstate(invalid="ignore", divide="ignore"):
-                means[start : start + n_rows] = weights @ sums_GxP / counts
+                means[start : start + n_rows] = weights @ sums_QxP / counts
     return means
 
 
@@ -171,16 +162,15 @@ def paired_bootstrap(
     scores_a: Sequence[float],
     scores_b: Sequence[float],
     *,
-    groups: Sequence[Hashable] | None = None,
     confidence: float = 0.95,
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
 ) -> Interval | None:
-    """Percentile interval of mean(b) − mean(a), resampling questions (or groups of them); None for n = 0."""
+    """Percentile interval of mean(b) − mean(a), resampling questions; None for n = 0."""
     differences = _paired_differences(scores_a, scores_b)
     if not len(differences):
         return None
-    means = bootstrap_means(differences[:, None], groups=groups, n_resamples=n_resamples, seed=seed)[:, 0]
+    means = bootstrap_means(differences[:, None], n_resamples=n_resamples, seed=seed)[:, 0]
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return Interval(float(low), float(high))
@@ -190,7 +180,6 @@ def compare(
     scores_a: Sequence[float],
     scores_b: Sequence[float],
     *,
-    groups: Sequence[Hashable] | None = None,
     confidence: float = 0.95,
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
@@ -206,9 +195,7 @@ def compare(
         permuted = paired_permutation_p(scores_a, scores_b, seed=seed)
         assert permuted is not None
         p = permuted
-    interval = paired_bootstrap(
-        scores_a, scores_b, groups=groups, confidence=confidence, n_resamples=n_resamples, seed=seed
-    )
+    interval = paired_bootstrap(scores_a, scores_b, confidence=confidence, n_resamples=n_resamples, seed=seed)
     assert interval is not None
     difference = math.fsum(differences) / len(differences)
     return Comparison(len(differences), difference, interval.low, interval.high, p, mended, broken)

@@ -90,10 +90,6 @@ class Run:
     manifest: Mapping[str, Any]
     recipe_text: str
 
-    @property
-    def headline_scores(self) -> BenchmarkScores | None:
-        return self.benchmarks[0] if self.benchmarks else None
-
     def questions(self, benchmark: str) -> dict[str, dict[str, Any]]:
         """Rows of questions.jsonl by question id; empty where the run keeps them inside its answers."""
         rows = JsonLines(self.path / "questions.jsonl").read()
