@@ -209,6 +209,8 @@ def test_a_rise_is_counted_in_standard_errors() -> None:
     assert abs(rise_z(flops, [0.26, 0.24, 0.26], [500] * 3)) < 1
     assert rise_z(flops, [0.3, 0.5, 0.7], [500] * 3) > 10
     assert rise_z(flops, [0.7, 0.5, 0.3], [500] * 3) < -10
+    assert rise_z(flops, [1.0, 1.0, 1.0], [7, 9, 11]) == 0.0
+    assert rise_z([1e20, 1e20], [0.3, 0.6], [500] * 2) == 0.0
     # The same as the slope over its error from an ordinary regression with known variances.
     x, y = np.log10(flops), np.array([0.3, 0.4, 0.6])
     slope = np.polyfit(x, y, 1)[0]

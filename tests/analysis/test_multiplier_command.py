@@ -87,6 +87,32 @@ def test_misuse_is_one_sentence(
     assert sentence in err and err.count("\n") == 1 and out == ""
 
 
+def test_a_weak_rise_is_noted_beside_the_multipliers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = "arm,train_flops,accuracy,n\nbaseline,1e18,0.40,{n}\nbaseline,1e19,0.44,{n}\nretrieval,1e18,0.43,{n}\n"
+    path = tmp_path / "points.csv"
+    for n, is_noted in ((100, True), (100_000, False)):
+        path.write_text(rows.format(n=n))
+        assert run(["multiplier", str(path), "--ceiling", "0.9"]) == 0
+        out = capsys.readouterr().out
+        assert ("The baseline does not surely rise with compute" in out) is is_noted
+        assert "Compute multiplier" in out
+
+
+def test_an_arm_left_out_of_a_run_is_named_with_its_rungs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rungs = [
+        {
+            "name": f"r{i}",
+            "train_flops": 10.0 ** (18 + i),
+            "arms": {"baseline": {"n": 500, "accuracy": 0.3 + 0.2 * i}, "oracle": {"n": 90, "accuracy": 0.9}},
+        }
+        for i in range(2)
+    ]
+    scores = {"headline": "w", "benchmarks": {"w": {"rungs": rungs}}}
+    (tmp_path / "scores.json").write_text(json.dumps(scores))
+    assert run(["multiplier", str(tmp_path), "--ceiling", "0.95"]) == 0
+    assert "oracle asked 90 of 500 questions on r0, r1" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "options", [["--fit", "linear"], ["--ceiling", "free"], ["--ceiling", "1", "--weights", "binomial"]]
 )

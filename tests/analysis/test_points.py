@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from reread.analysis.measure import analysis_json, curve_from_json, curve_json, measure
+from reread.analysis.measure import analysis_json, curve_from_json, curve_json, measure, multiplier_json, skipped_json
 from reread.analysis.points import read_csv, read_source
-from reread.errors import UsageError
+from reread.errors import FitError, UsageError
 
 HEADER = "arm,train_flops,accuracy,n\n"
 LADDER = "baseline,1e18,0.35,1000\nbaseline,1e19,0.48,1000\nbaseline,1e20,0.60,1000\n"
@@ -146,12 +146,12 @@ def test_a_curve_survives_its_json(tmp_path: Path) -> None:
         curve_from_json({"kind": "logistic"})
 
 
-def run_folder(folder: Path) -> Path:
+def run_folder(folder: Path, base: tuple[float, ...] = (0.35, 0.45, 0.55, 0.65)) -> Path:
     """Four rungs, 200 questions; question q is answered right where q / 200 is below the arm's accuracy."""
     rungs, lines = [], []
-    for i, base in enumerate((0.35, 0.45, 0.55, 0.65)):
+    for i, accuracy_of_rung in enumerate(base):
         arms = {}
-        for arm, accuracy in (("baseline", base), ("retrieval", base + 0.1)):
+        for arm, accuracy in (("baseline", accuracy_of_rung), ("retrieval", accuracy_of_rung + 0.1)):
             right = [q / 200 < accuracy for q in range(200)]
             arms[arm] = {"n": 200, "accuracy": sum(right) / 200}
             for q, is_right in enumerate(right):
@@ -185,6 +185,58 @@ def test_an_outside_reader_of_a_run_is_measured_where_it_has_a_baseline(tmp_path
     (folder / "scores.json").write_text(json.dumps(scores))
     measured = measure([folder]).measured
     assert [point.reader for point in measured.multipliers if not point.train_flops] == ["llama"]
+
+
+def with_half_asked_oracle(folder: Path) -> Path:
+    """The run with an arm `oracle` that answered 80 of the 200 questions, on every rung but the first."""
+    scores = json.loads((folder / "scores.json").read_text())
+    for rung in scores["benchmarks"]["world"]["rungs"][1:]:
+        rung["arms"]["oracle"] = {"n": 80, "accuracy": 0.9}
+    (folder / "scores.json").write_text(json.dumps(scores))
+    return folder
+
+
+def test_an_arm_asked_other_questions_than_its_baseline_is_not_read_off_the_curve(tmp_path: Path) -> None:
+    without = measure([run_folder(tmp_path)])
+    analysis = measure([with_half_asked_oracle(tmp_path)])
+    reason = "asked 80 of 200 questions"
+    assert analysis.skipped == {(f"r{i}", "oracle"): reason for i in (1, 2, 3)}
+    assert analysis.measured == without.measured and analysis.paired
+    assert analysis_json(analysis)["skipped"][0] == {"rung": "r1", "arm": "oracle", "reason": reason}
+
+
+def test_a_skipped_arm_has_the_fields_of_a_multiplier(tmp_path: Path) -> None:
+    measured = multiplier_json(measure([run_folder(tmp_path)]).measured.multipliers[0])
+    skipped = skipped_json("asked 80 of 200 questions")
+    assert set(skipped) == {*measured, "reason"}
+    assert skipped["reason"] == "asked 80 of 200 questions" and skipped["value"] is None
+    assert not skipped["extrapolated"]
+
+
+def test_a_run_whose_baseline_may_not_rise_gets_no_multiplier(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path, base=(0.40, 0.42, 0.41, 0.45))
+    with pytest.raises(
+        FitError, match=r"does not surely rise with compute here \(trend 0\.9 standard errors, 3 wanted"
+    ):
+        measure([folder])
+
+
+def test_points_of_a_file_are_fitted_however_little_they_rise(tmp_path: Path) -> None:
+    text = HEADER + csv_of(run_folder(tmp_path, base=(0.40, 0.42, 0.41, 0.45)))
+    analysis = measure([written(tmp_path, text)], ceiling=0.95)
+    assert len(analysis.measured.multipliers) == 4
+    assert analysis.rise_z == pytest.approx(0.9, abs=0.05)
+    assert analysis_json(analysis)["rise_z"] == analysis.rise_z
+
+
+def test_without_the_number_of_questions_no_rise_is_tested(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path, base=(0.40, 0.42, 0.41, 0.45))
+    scores = json.loads((folder / "scores.json").read_text())
+    for rung in scores["benchmarks"]["world"]["rungs"]:
+        for score in rung["arms"].values():
+            del score["n"]
+    (folder / "scores.json").write_text(json.dumps(scores))
+    assert measure([folder]).rise_z is None
 
 
 def csv_of(folder: Path) -> str:

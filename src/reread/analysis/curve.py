@@ -31,6 +31,9 @@ DEFAULT_CEILINGS = {"mmlu": MMLU_CEILING, "mmlu_redux": MMLU_CEILING}
 DEFAULT_FLOOR = 0.25
 """Chance with four options."""
 
+MIN_RISE_Z = 3.0
+"""A baseline's rise over the ladder, in standard errors, below which no multiplier is read off a run."""
+
 
 @dataclass(frozen=True, slots=True)
 class FitChoice:
@@ -258,15 +261,13 @@ def rise_z(train_flops: Sequence[float], accuracy: Sequence[float], n: Sequence[
     """How surely accuracy rises with log10 FLOPs: the linear trend over its standard error (binomial variances).
 
     A baseline that does not rise gives no curve to read compute off: a flat line crosses every accuracy somewhere.
+    0.0 where there is no trend to speak of: all rungs of one compute, or all accuracies 0 or 1.
     """
     x, y, size = (np.asarray(values, dtype=np.float64) for values in (np.log10(train_flops), accuracy, n))
     x = x - x.mean()
-    spread = float(x @ x)
     variance = y.mean() * (1 - y.mean()) / size
-    error = math.sqrt(float((x * x) @ variance)) / spread if spread else math.inf
-    if error == 0:
-        return math.inf if float(x @ y) > 0 else 0.0
-    return float(x @ y) / spread / error
+    error = math.sqrt(float((x * x) @ variance))
+    return float(x @ y) / error if error else 0.0
 
 
 def fit_params(x_R: Floats, accuracy_BxR: Floats, weights_BxR: Floats, choice: FitChoice) -> Params:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reread.analysis.curve import Curve, FitChoice, choose_fit
+from reread.analysis.curve import MIN_RISE_Z, Curve, FitChoice, choose_fit, rise_z
 from reread.analysis.multiplier import N_RESAMPLES, Measured, Multiplier, Points, multipliers, sensitivity
 from reread.analysis.points import joint_resamples, read_source
 from reread.analysis.published import PublishedMultiplier, paper_points, published_multipliers
-from reread.errors import UsageError
+from reread.errors import FitError, UsageError
 
 EXAMPLES = ("paper",)
 
@@ -26,6 +26,10 @@ class Analysis:
     paired: bool
     """The intervals come from resampling the questions themselves, not from binomials."""
     published: tuple[PublishedMultiplier, ...] = ()
+    rise_z: float | None = None
+    """How surely the baseline rises over the ladder, in standard errors; None where a rung's n is not given."""
+    skipped: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """By (rung name, arm) of a run folder: why the arm has no multiplier."""
 
 
 def measure(
@@ -42,7 +46,9 @@ def measure(
 ) -> Analysis:
     """Multipliers of the points in CSV files and run folders, taken together, or of a built-in example.
 
-    A run folder brings its benchmark's chance as floor and its own fixed ceiling, where none is given.
+    A run folder brings its benchmark's chance as floor and its own fixed ceiling, where none is given. Raises
+    FitError where the baseline of run folders does not surely rise (`rise_z` below MIN_RISE_Z); the few points of
+    a CSV file are fitted as they stand.
     """
     if example is not None:
         return _example(example, sources, kind, floor, ceiling, weights, n_resamples, seed)
@@ -59,11 +65,18 @@ def measure(
     if ceiling is None:
         ceiling = next((source.ceiling for source in read if source.ceiling is not None), None)
     choice = choose_fit(name, kind=kind or "logistic", floor=floor, ceiling=ceiling, weights=weights)
+    z = _rise_z(points)
+    if z is not None and z < MIN_RISE_Z and all(source.run is not None for source in read):
+        raise FitError(
+            f"the baseline does not surely rise with compute here (trend {z:.1f} standard errors, {MIN_RISE_Z:g} "
+            "wanted), so no multiplier can be read off it"
+        )
     joint = None
     if len(read) == 1:
         joint = joint_resamples(read[0], points, n_resamples=n_resamples, seed=seed)
     found = multipliers(points, choice, resamples=joint, n_resamples=n_resamples, seed=seed)
-    return Analysis(points, choice, found, joint is not None)
+    skipped = {key: reason for source in read for key, reason in source.skipped.items()}
+    return Analysis(points, choice, found, joint is not None, rise_z=z, skipped=skipped)
 
 
 def analysis_json(analysis: Analysis) -> dict[str, Any]:
@@ -78,6 +91,8 @@ def analysis_json(analysis: Analysis) -> dict[str, Any]:
         "curve": curve_json(analysis.measured.curve),
         "points": points,
         "interval": "questions resampled jointly" if analysis.paired else "independent binomials",
+        "rise_z": analysis.rise_z,
+        "skipped": [{"rung": rung, "arm": arm, "reason": why} for (rung, arm), why in analysis.skipped.items()],
         "sensitivity": sensitivity_json(analysis.points, analysis.choice),
     }
 
@@ -111,6 +126,18 @@ def multiplier_json(point: Multiplier) -> dict[str, Any]:
     return record | ({"reason": point.reason} if point.reason else {})
 
 
+def skipped_json(reason: str) -> dict[str, Any]:
+    """What stands in place of a multiplier for an arm in `Analysis.skipped`."""
+    return {
+        "value": None,
+        "low": None,
+        "high": None,
+        "extrapolated": False,
+        "equivalent_flops": None,
+        "reason": reason,
+    }
+
+
 def sensitivity_json(points: Points, choice: FitChoice) -> list[dict[str, Any]]:
     """The multipliers under other fits and ceilings, one object a fit."""
     rows = []
@@ -123,6 +150,15 @@ def sensitivity_json(points: Points, choice: FitChoice) -> list[dict[str, Any]]:
         rmse = row.curve.rmse if row.curve else None
         rows.append({"fit": row.fit, "ceiling": ceiling, "rmse": rmse, "points": values, "reason": row.reason})
     return rows
+
+
+def _rise_z(points: Points) -> float | None:
+    """The base rungs' `rise_z`; None where fewer than two rungs or a missing n leave nothing to test."""
+    flops = [row.train_flops for row in points.base if row.train_flops]
+    counts = [row.n for row in points.base if row.n]
+    if len(set(flops)) < 2 or len(counts) < len(points.base):
+        return None
+    return rise_z(flops, [row.accuracy for row in points.base], counts)
 
 
 def _point_json(point: Multiplier) -> dict[str, Any]:
@@ -157,4 +193,4 @@ def _example(
     points = paper_points()
     choice = choose_fit(points.benchmark, kind=kind or "logistic", floor=floor, ceiling=ceiling, weights=weights)
     found = multipliers(points, choice, n_resamples=n_resamples, seed=seed)
-    return Analysis(points, choice, found, False, published_multipliers())
+    return Analysis(points, choice, found, False, published_multipliers(), _rise_z(points))

@@ -6,7 +6,7 @@ import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ class Source:
     """The fixed ceiling of a run folder's own curve."""
     run: Path | None = None
     """The run folder, whose answers allow a paired bootstrap."""
+    skipped: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """By (rung name, arm) of a run folder: why that arm is none of the rows."""
 
 
 def read_source(path: Path, benchmark: str | None = None) -> Source:
@@ -82,7 +84,11 @@ def read_csv(path: Path, benchmark: str | None = None) -> Source:
 
 
 def read_run(folder: Path, benchmark: str | None = None) -> Source:
-    """The measurements of a run folder's headline benchmark, or of the one named."""
+    """The measurements of a run folder's headline benchmark, or of the one named.
+
+    An arm that answered another number of questions than its rung's baseline is skipped: the curve holds for all
+    the questions, not for the arm's share of them.
+    """
     scores = read_scores(folder)
     benchmarks = scores.get("benchmarks") or {}
     name = benchmark or scores.get("headline") or next(iter(benchmarks), "")
@@ -90,20 +96,27 @@ def read_run(folder: Path, benchmark: str | None = None) -> Source:
     if entry is None:
         raise UsageError(f"{folder} has no benchmark {name!r}; it has {', '.join(sorted(benchmarks)) or 'none'}")
     rows: list[Measurement] = []
+    skipped: dict[tuple[str, str], str] = {}
     for rung in entry.get("rungs") or []:
         flops, arms = rung.get("train_flops"), rung.get("arms") or {}
-        if not flops and (arms.get(BASELINE) or {}).get("accuracy") is None:
+        baseline = arms.get(BASELINE) or {}
+        if not flops and baseline.get("accuracy") is None:
             # An outside reader that was not asked without passages has nothing to be divided by.
             continue
+        name_of_rung = str(rung.get("name", ""))
         for arm, score in arms.items():
-            if score.get("accuracy") is not None:
-                reader = "" if flops else str(rung.get("name", ""))
-                rows.append(Measurement(arm, flops or None, score["accuracy"], score.get("n"), reader))
+            if score.get("accuracy") is None:
+                continue
+            n, n_all = score.get("n"), baseline.get("n")
+            if n is not None and n_all is not None and n != n_all:
+                skipped[name_of_rung, arm] = f"asked {n} of {n_all} questions"
+                continue
+            rows.append(Measurement(arm, flops or None, score["accuracy"], n, "" if flops else name_of_rung))
     if not rows:
         raise UsageError(f"{folder} has no rungs for {name}, so there is no ladder to fit; `reread probe` makes one")
     curve = entry.get("curve") or {}
     fixed = None if curve.get("ceiling_free") else curve.get("ceiling")
-    return Source(tuple(rows), name, entry.get("chance"), fixed, folder)
+    return Source(tuple(rows), name, entry.get("chance"), fixed, folder, skipped)
 
 
 def read_scores(folder: Path) -> dict[str, Any]:

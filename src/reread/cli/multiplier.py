@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from reread.analysis.curve import MIN_RISE_Z
 from reread.analysis.measure import Analysis, analysis_json, measure
 from reread.analysis.multiplier import Multiplier, sensitivity, summary
 from reread.cli.options import AsJson
@@ -153,6 +154,16 @@ def _notes(analysis: Analysis) -> list[str]:
                 "mean "
                 f"{over_rungs.geometric_mean:.2f}x, median {over_rungs.median:.2f}x"
             )
+    rungs_of: dict[tuple[str, str], list[str]] = {}
+    for (rung, arm), reason in analysis.skipped.items():
+        rungs_of.setdefault((arm, reason), []).append(rung)
+    for (arm, reason), rungs in rungs_of.items():
+        notes.append(f"{arm} {reason} on {', '.join(rungs)}, and the curve holds for all of them: left out")
+    if analysis.rise_z is not None and analysis.rise_z < MIN_RISE_Z:
+        notes.append(
+            f"The baseline does not surely rise with compute (trend {analysis.rise_z:.1f} standard errors, "
+            f"{MIN_RISE_Z:g} wanted): any multiplier read off this curve may be chance."
+        )
     reasons = dict.fromkeys(point.reason for point in points if point.reason)
     notes += [f"– {reason}" for reason in reasons]
     if any(point.low is not None or point.high is not None for point in points):
