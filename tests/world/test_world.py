@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import time
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
@@ -186,6 +187,33 @@ def test_names_of_a_large_world_are_distinct() -> None:
     for kind in KINDS:
         names = {world.facts._pools[kind].name(i) for i in range(world.facts.n_per_kind)}
         assert len(names) == world.facts.n_per_kind
+
+
+def test_more_questions_than_the_articles_have_facts_for_are_refused_at_once() -> None:
+    started = time.monotonic()
+    with pytest.raises(UsageError, match="500 questions are too many for a world of 100 articles") as refused:
+        World(0, 100, n_questions=500)
+    assert time.monotonic() - started < 1
+    most = int(re.findall(r"at most (\d+)", str(refused.value))[0])
+    with pytest.raises(UsageError, match="too many"):
+        World(0, 100, n_questions=most + 1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_most_questions_that_a_world_takes_can_be_asked(seed: int) -> None:
+    with pytest.raises(UsageError, match="ask at most") as refused:
+        World(seed, 100, n_questions=10_000)
+    most = int(re.findall(r"at most (\d+)", str(refused.value))[0])
+    world = World(seed, 100, n_questions=most)
+    assert [len(world.questions(name)) for name in ("world", "world-short")] == [most, most]
+    assert sum(1 for _ in world.documents()) == len(world)
+
+
+def test_a_world_without_things_for_four_options_or_without_questions_is_refused() -> None:
+    with pytest.raises(UsageError, match="at least 4 things of each kind to make options of, not 3"):
+        World(0, 100, n_questions=5, n_things=15)
+    with pytest.raises(UsageError, match="at least one question, not 0"):
+        World(0, 100, n_questions=0)
 
 
 def test_too_small_a_world_and_an_unknown_benchmark_are_refused(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from reread.errors import UsageError
 from reread.runs import content_seed
 from reread.types import Document, Question
 from reread.world.entities import Fact, Facts, Thing
-from reread.world.questions import BENCHMARKS, QuestionSet
+from reread.world.questions import BENCHMARKS, LETTERS, N_ASKED, QuestionSet
 from reread.world.schema import FILLERS, PRONOUNS, SCHEMA
 
 SOURCE = "world.jsonl"
@@ -21,6 +22,8 @@ ZIPF_SHIFT = 10.0
 PASSAGES_ON_A_PAGE = (0, 0, 0, 0, 1, 1, 2, 3, 3, 3)
 ONCE_ONLY_ON_A_PAGE = 2
 """Passages of a page, at most, on things that no other document speaks of: there, only reading helps."""
+HELD_OUT_FRAC = 0.5
+"""Share of the facts stated that the benchmarks may ask about at most: exercise pages ask about the others."""
 LEAKED_FRAC = 0.06
 """Share of the benchmark questions that an exercise page prints word for word, with the answer."""
 
@@ -39,6 +42,8 @@ class World:
     n_articles: encyclopedia articles; `pages_per_article` exercise pages are strewn among them. Articles are
     about things drawn by Zipf's law, so the popular ones have many articles, each stating some of their facts
     in words of its own, and a large share of the things has one article or none.
+    Raises UsageError for fewer than 100 articles or one question, for too few things to make four options of, and
+    for more questions than the articles state facts for.
     """
 
     DEMO_ARTICLES = 20_000
@@ -57,6 +62,8 @@ class World:
     ) -> None:
         if n_articles < 100:
             raise UsageError(f"a world needs at least 100 articles, not {n_articles}")
+        if n_questions < 1:
+            raise UsageError(f"a world needs at least one question, not {n_questions}")
         self.seed = seed
         self.n_articles = n_articles
         self.n_questions = n_questions
@@ -69,10 +76,30 @@ class World:
             n_targets=n_targets,
             n_control=n_questions,
         )
+        if self.facts.n_targets < len(LETTERS):
+            raise UsageError(
+                f"a world needs at least {len(LETTERS)} things of each kind to make options of, not "
+                f"{self.facts.n_targets}; raise n_things or n_targets"
+            )
+        self._check_questions()
 
     def __len__(self) -> int:
         """Documents in the corpus."""
         return self.n_articles + self.n_pages
+
+    def _check_questions(self) -> None:
+        """Refuse more questions than leave the exercise pages something to ask; reads no more articles than needed."""
+        needed = math.ceil(N_ASKED * self.n_questions / HELD_OUT_FRAC)
+        stated: set[Fact] = set()
+        for number in range(self.n_articles):
+            stated.update(self.plan(number).facts)
+            if len(stated) >= needed:
+                return
+        most = int(HELD_OUT_FRAC * len(stated)) // N_ASKED
+        raise UsageError(
+            f"{self.n_questions} questions are too many for a world of {self.n_articles} articles, which state "
+            f"{len(stated)} facts; ask at most {most}, or take more articles"
+        )
 
     # Articles -------------------------------------------------------------------------------------------------
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 BENCHMARKS = ("world", "world-short", "world-multihop", "world-control")
 LETTERS = "ABCD"
+N_ASKED = 2
+"""Facts held out for each question asked for: one in `world`, another in `world-short`."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class QuestionSet:
         rng = random.Random(content_seed(world.seed, "questions"))
         drawn: dict[Fact, None] = {}
         tries = 0
-        while len(drawn) < 2 * n and tries < 200 * n:
+        while len(drawn) < N_ASKED * n and tries < 200 * n:
             drawn[rng.choice(world.plan(rng.randrange(world.n_articles)).facts)] = None
             tries += 1
         facts = list(drawn)
