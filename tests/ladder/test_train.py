@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from reread.errors import CorpusError, RunFolderError, UsageError
 from reread.ladder import RungConfig, pretrain, pretrain_ladder, train_rungs
@@ -77,6 +77,14 @@ def test_the_saved_rung_loads_with_transformers_auto_classes(
         torch.testing.assert_close(model(ids).logits, logits(weights, ids, recipe), atol=2e-4, rtol=1e-4)
     layer = model.model.layers[0].self_attn
     assert layer.q_norm.weight.mean() > 2 and layer.k_norm.weight.mean() < 2
+
+
+def test_a_saved_rung_takes_no_longer_prompts_than_it_was_trained_on(
+    tmp_path: Path, documents: Documents, recipe: RungConfig
+) -> None:
+    pretrain(documents, recipe, tmp_path / "r", tokenizer="words")
+    assert AutoConfig.from_pretrained(tmp_path / "r").max_position_embeddings == recipe.context
+    assert AutoTokenizer.from_pretrained(tmp_path / "r").model_max_length == recipe.context
 
 
 def test_rung_json_holds_what_the_ledger_needs(tmp_path: Path, documents: Documents, recipe: RungConfig) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from reread.ladder import RungConfig
-from reread.ladder.tokenizer import UNKNOWN, load_tokenizer
+from reread.ladder.model import transformers_config
+from reread.ladder.tokenizer import END, UNKNOWN, load_tokenizer
 from reread.world import World, stored_rungs, train_ladder
 from reread.world.rungs import LADDER, VOCABULARY, stream_checksum
 
@@ -38,6 +39,16 @@ def test_the_stored_rungs_are_those_of_the_recipes_and_their_flops_follow() -> N
         assert RungConfig(**saved["recipe"]) == rung
         assert saved["train_flops"] == rung.train_flops(saved["n_vocabulary"], saved["n_tokens"])
         assert saved["n_tokens"] >= rung.n_tokens
+
+
+def test_the_stored_rungs_take_no_longer_prompts_than_they_were_trained_on() -> None:
+    pytest.importorskip("tokenizers")
+    for folder in stored_rungs():
+        saved = record(folder)
+        rung, config = RungConfig(**saved["recipe"]), json.loads((folder / "config.json").read_text())
+        end = load_tokenizer(folder / "tokenizer.json").token_to_id(END)
+        assert config == transformers_config(rung, saved["n_vocabulary"], end)
+        assert json.loads((folder / "tokenizer_config.json").read_text())["model_max_length"] == rung.context
 
 
 def test_the_stored_rungs_were_trained_on_the_world_as_it_is() -> None:

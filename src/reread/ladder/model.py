@@ -148,7 +148,7 @@ def transformers_config(config: RungConfig, n_vocabulary: int, end: int) -> dict
         "num_key_value_heads": config.n_heads,
         "head_dim": config.head_size,
         "hidden_act": "silu",
-        "max_position_embeddings": max(config.context, 1024),
+        "max_position_embeddings": config.context,
         "rms_norm_eps": NORM_EPS,
         "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
         "tie_word_embeddings": True,
