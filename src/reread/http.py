@@ -45,11 +45,18 @@ def split_endpoint(spec: str) -> tuple[str, str]:
 class JsonClient:
     """Posts JSON to one server. Thread-safe. The API key comes from the environment and is never logged.
 
-    cache: a folder where replies are kept by the content of their request, so that a rerun costs nothing.
+    cache: a folder where replies are kept by the content of their request, so that a rerun costs nothing. use_key:
+    False sends no key, as to a server that was found on a port and that nobody named.
     """
 
     def __init__(
-        self, url: str, *, timeout_s: float = 120.0, attempts: int = 5, cache: str | Path | None = None
+        self,
+        url: str,
+        *,
+        timeout_s: float = 120.0,
+        attempts: int = 5,
+        cache: str | Path | None = None,
+        use_key: bool = True,
     ) -> None:
         try:
             import httpx
@@ -59,7 +66,7 @@ class JsonClient:
         self.timeout_s = timeout_s
         self.attempts = max(1, attempts)
         self.cache = Path(cache).expanduser() if cache is not None else None
-        self._key = os.environ.get(API_KEY_VARIABLE, "")
+        self._key = os.environ.get(API_KEY_VARIABLE, "") if use_key else ""
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self._client = httpx.Client(timeout=timeout_s, headers=headers, follow_redirects=False)
 

@@ -11,6 +11,7 @@ import pytest
 
 from reread import http
 from reread.errors import ReaderError
+from reread.reading import make_reader
 from reread.reading.endpoint import EndpointReader
 
 if TYPE_CHECKING:
@@ -166,6 +167,21 @@ def test_the_key_is_sent_and_never_shown(server: Misbehaving, monkeypatch: pytes
         reader_of(server).generate(["q"])
     assert sent == ["Bearer sk-very-secret"]
     assert "sk-very-secret" not in str(caught.value)
+
+
+def test_no_key_goes_to_a_server_that_nobody_named(server: Misbehaving, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+    sent = []
+
+    def keep_headers(handler: BaseHTTPRequestHandler, path: str, body: dict[str, Any]) -> None:
+        sent.append(str(handler.headers).lower())
+        choices("a")(handler, path, body)
+
+    server.replies = [keep_headers]
+    reader = make_reader(f"openai:tiny@{server.url}", api="chat", use_key=False)
+    assert isinstance(reader, EndpointReader)
+    reader.generate(["q"])
+    assert len(sent) == 1 and "authorization" not in sent[0] and "sk-very-secret" not in sent[0]
 
 
 def test_a_hanging_server_ends_in_an_error(server: Misbehaving) -> None:

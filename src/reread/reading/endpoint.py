@@ -40,8 +40,9 @@ class EndpointReader:
     api: `chat` sends every prompt as one user turn, `completions` as it is; `auto` asks the server once
     which it knows. concurrency: requests under way at a time. timeout_s: of one request. attempts: at 429,
     5xx, time-outs and broken connections, with exponential waits. cache: a folder that keeps replies by
-    content. n_params: for the ledger, where you know them. max_length: the model's context, where you know
-    it. extra: further body fields.
+    content. use_key: False keeps OPENAI_API_KEY from a server that the user did not name. n_params: for the
+    ledger, where you know them. max_length: the model's context, where you know it. extra: further body
+    fields.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class EndpointReader:
         timeout_s: float = 120.0,
         attempts: int = 5,
         cache: str | Path | None = None,
+        use_key: bool = True,
         n_params: float | None = None,
         max_length: int | None = None,
         system: str | None = None,
@@ -73,7 +75,7 @@ class EndpointReader:
         self.top_p = top_p
         self.extra = dict(extra or {})
         self.concurrency = concurrency
-        self.client = JsonClient(url, timeout_s=timeout_s, attempts=attempts, cache=cache)
+        self.client = JsonClient(url, timeout_s=timeout_s, attempts=attempts, cache=cache, use_key=use_key)
         self.usage = {"requests": 0, "prompt_tokens": 0, "completion_tokens": 0}
         self._api = api
         self._lock = threading.Lock()
