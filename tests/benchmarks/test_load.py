@@ -148,6 +148,20 @@ def test_a_bad_row_is_named_with_its_field(tmp_path: Path, change: dict[str, Any
     assert len(skipped.skipped) == 1
 
 
+def test_a_bad_row_s_message_names_only_what_a_person_can_do(tmp_path: Path) -> None:
+    rows = rows_of(2)
+    rows[1] |= {"answer": "E"}
+    with pytest.raises(BenchmarkError, match=r"expected A to C[^;]*; mend the row$"):
+        load_benchmark(f"choice:{write(tmp_path / 'q.jsonl', rows)}")
+
+
+def test_chance_counts_every_accepted_option(tmp_path: Path) -> None:
+    two_of_four = {"choices": ["a", "b", "c", "d"], "answer": None, "answers": ["A", "C"]}
+    rows = [*rows_of(1), {**rows_of(1)[0], "id": "several", **two_of_four}]
+    benchmark = load_benchmark(f"choice:{write(tmp_path / 'q.jsonl', rows)}")
+    assert benchmark.chance == pytest.approx((1 / 3 + 2 / 4) / 2)
+
+
 def test_a_missing_question_field_lists_what_the_row_has(tmp_path: Path) -> None:
     path = write(tmp_path / "q.jsonl", [{"prompt_": "x", "answer": "y"}])
     with pytest.raises(BenchmarkError, match=r"'question': missing; the row has \['answer', 'prompt_'\]"):

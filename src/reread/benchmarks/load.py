@@ -85,15 +85,16 @@ def load_benchmark(
         chosen = sorted(questions, key=lambda q: (content_seed(seed, q.text, q.choices, q.id), q.id))[:limit]
         kept = {q.id for q in chosen}
         questions = [q for q in questions if q.id in kept]
-    n_choices = [len(q.choices) for q in questions if q.choices]
-    all_choice = len(n_choices) == len(questions)
+    # A blind guess is right as often as options are accepted: two of four give 1/2.
+    guessed_right = [len(q.answers) / len(q.choices) for q in questions if q.choices]
+    all_choice = len(guessed_right) == len(questions)
     kind = spec.kind if spec.kind not in ("letter", "short") else ("letter" if all_choice else "short")
     return Benchmark(
         name=spec.name,
         questions=tuple(questions),
         exemplars=tuple(exemplars),
         kind=kind,
-        chance=sum(1 / n for n in n_choices) / len(n_choices) if all_choice else None,
+        chance=sum(guessed_right) / len(guessed_right) if all_choice else None,
         forms=spec.forms,
         spec=spec,
         split=",".join(sorted({q.split for q in questions} - {""})),
@@ -141,7 +142,7 @@ def _parse_all(
             continue
         except RowError as error:
             if not skip_bad:
-                raise BenchmarkError(f"{place}: {error}; mend the row or pass over bad rows (--skip-bad)") from error
+                raise BenchmarkError(f"{place}: {error}; mend the row") from error
             skipped.append(f"{place}: {error}")
             continue
         seen[question.id] = place
