@@ -207,7 +207,7 @@ class _Watch:
             reason = announced.decode("utf-8", "replace").removeprefix("refused: ") or self._stderr()[-300:]
             raise SandboxUnavailable(
                 f"this machine cannot confine a model's program ({reason}); "
-                "score code on Linux 5.13 or later, or take the risk with --unsafe-exec"
+                "score code on Linux 5.13 or later with seccomp and Landlock"
             )
         return SandboxResult(self._status(exit_code), exit_code, self._stdout(), self._stderr(), wall_s)
 
