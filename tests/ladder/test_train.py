@@ -123,6 +123,29 @@ def test_the_seed_decides_the_weights(tmp_path: Path, documents: Documents, reci
     assert a == b != c
 
 
+def test_threads_are_as_before_once_training_ends_or_is_killed(
+    tmp_path: Path, documents: Documents, recipe: RungConfig
+) -> None:
+    n_before = torch.get_num_threads()
+    during: list[int] = []
+
+    def progress(done: int, total: int | None) -> None:
+        during.append(torch.get_num_threads())
+        if len(during) == 2:
+            raise Killed
+
+    try:
+        torch.set_num_threads(3)
+        with pytest.raises(Killed):
+            pretrain(documents, recipe, tmp_path / "r", tokenizer="words", n_threads=2, progress=progress)
+        assert torch.get_num_threads() == 3
+        pretrain(documents, recipe, tmp_path / "r", tokenizer="words", n_threads=2, progress=progress)
+        assert torch.get_num_threads() == 3
+        assert set(during) == {2}
+    finally:
+        torch.set_num_threads(n_before)
+
+
 def test_a_diverging_run_stops_with_advice(tmp_path: Path, documents: Documents, recipe: RungConfig) -> None:
     with pytest.raises(UsageError, match="lower matrix_lr or other_lr"):
         pretrain(documents, replace(recipe, other_lr=1e30), tmp_path / "r", tokenizer="words")

@@ -7,7 +7,8 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,19 +61,34 @@ def pretrain(
 
     documents: gives the corpus anew each time it is called; it is read as often as the rung's tokens need.
     tokenizer: a tokenizers.Tokenizer, or "bpe" (default) or "words" to train one on the corpus.
-    progress: called with (tokens done, tokens in all).
+    progress: called with (tokens done, tokens in all). n_threads: torch's while it trains; as before afterwards.
     A finished rung of the same recipe is returned as it is; an unfinished one goes on from its last
     checkpoint and ends with the weights that an uninterrupted run has (same threads and library versions).
     Raises RunFolderError when `out` holds a rung of another recipe.
     """
-    torch = _torch()
     finished = _finished(out, rung, corpus_checksum)
     if finished is not None:
         return finished
-    if n_threads is not None:
-        torch.set_num_threads(n_threads)
-    if tokenizer is None or isinstance(tokenizer, str):
-        tokenizer = make_tokenizer(documents, tokenizer or "bpe", vocabulary)
+    with _threads(n_threads):
+        return _train(
+            documents, rung, out, tokenizer or "bpe", vocabulary, corpus_checksum, progress, checkpoint_every_s
+        )
+
+
+def _train(
+    documents: Documents,
+    rung: RungConfig,
+    out: Path,
+    tokenizer: Tokenizer | str,
+    vocabulary: int,
+    corpus_checksum: str | None,
+    progress: Progress | None,
+    checkpoint_every_s: float,
+) -> dict[str, Any]:
+    """Train from the last checkpoint, or from the start, to the end; see `pretrain`."""
+    torch = _torch()
+    if isinstance(tokenizer, str):
+        tokenizer = make_tokenizer(documents, tokenizer, vocabulary)
     end = tokenizer.token_to_id(END)
     if end is None:
         raise UsageError(f"the tokenizer has no {END} token; train it with reread.ladder.tokenizer")
@@ -211,6 +227,19 @@ def _save_checkpoint(
     for old in folder.glob("step-*.safetensors"):
         if old.name != file:
             old.unlink()
+
+
+@contextmanager
+def _threads(n_threads: int | None) -> Iterator[None]:
+    """Torch at this many threads, and afterwards at as many as before; None leaves them alone."""
+    torch = _torch()
+    n_before = torch.get_num_threads()
+    try:
+        if n_threads is not None:
+            torch.set_num_threads(n_threads)
+        yield
+    finally:
+        torch.set_num_threads(n_before)
 
 
 def _torch() -> Any:
