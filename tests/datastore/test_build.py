@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from corpora import HashEmbedder, random_documents, tree
+from corpora import CountingEmbedder, HashEmbedder, random_documents, tree
 
 from reread.datastore import Datastore, build, verify
 from reread.errors import CorpusError, DatastoreError, RereadError, UsageError
@@ -88,6 +88,27 @@ def test_a_build_that_stopped_and_went_on_ends_with_the_same_bytes(tmp_path: Pat
     build([], tmp_path / "a", documents=DOCUMENTS, **common)  # type: ignore[arg-type]
     build([], tmp_path / "b", documents=DOCUMENTS, **common)  # type: ignore[arg-type]
     assert tree(tmp_path / "a") == tree(tmp_path / "b")
+
+
+@pytest.mark.parametrize("n", [130, 299])
+def test_a_resumed_build_reports_the_flops_of_an_undisturbed_one(tmp_path: Path, n: int) -> None:
+    with pytest.raises(Killed):
+        build([], tmp_path / "a", documents=stopping_after(n), embedder=CountingEmbedder(), **settings(200))  # type: ignore[arg-type]
+    assert list((tmp_path / "a").rglob("shard.json"))
+    resumed = build([], tmp_path / "a", documents=DOCUMENTS, embedder=CountingEmbedder(), **settings(200))  # type: ignore[arg-type]
+    embedder = CountingEmbedder()
+    whole = build([], tmp_path / "b", documents=DOCUMENTS, embedder=embedder, **settings(200))  # type: ignore[arg-type]
+    assert resumed.flops == whole.flops == embedder.flops > 0
+    assert tree(tmp_path / "a") == tree(tmp_path / "b")
+
+
+def test_a_finished_store_still_knows_the_flops_of_all_its_builds(tmp_path: Path) -> None:
+    embedder = CountingEmbedder()
+    common = {**settings(200), "embedder": embedder}
+    build([], tmp_path / "s", documents=DOCUMENTS[:200], **common)  # type: ignore[arg-type]
+    build([], tmp_path / "s", documents=DOCUMENTS[200:], append=True, **common)  # type: ignore[arg-type]
+    again = build([], tmp_path / "s", documents=DOCUMENTS[200:], **common)  # type: ignore[arg-type]
+    assert Datastore.open(tmp_path / "s").index_flops == again.flops == embedder.flops > 0
 
 
 def test_going_on_touches_no_finished_shard(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ class BuildReport:
     rejects: Mapping[str, int] = field(default_factory=dict)
     """Records (and dropped passages) not in the store, by reason, over all of its builds."""
     flops: float = 0.0
-    """Embedding FLOPs of the new shards, where the embedder counts them."""
+    """Embedding FLOPs of all shards, those of earlier calls too; 0 where the embedder does not count them."""
 
 
 def build(
@@ -118,8 +118,7 @@ def build(
         if this_build["finished"] and _is_missing_a_shard(store, content):
             this_build["finished"] = False
         if this_build["finished"]:
-            return _report(store, content, n_new_shards=0, flops=0.0)
-        flops_before = getattr(embedder, "flops", 0.0)
+            return _report(store, content, n_new_shards=0)
         maker = _Maker(store, content, embedder, shard_passages, progress)
         with maker.rejects:
             if documents is None:
@@ -139,8 +138,7 @@ def build(
         this_build["finished"] = True
         this_build["rejects"] = dict(sorted(_count_reasons(store).items()))
         write_store_file(store, content)
-        flops = getattr(embedder, "flops", 0.0) - flops_before
-        return _report(store, content, maker.n_new_shards, flops)
+        return _report(store, content, maker.n_new_shards)
 
 
 def _describe(file: CorpusFile) -> dict[str, Any]:
@@ -339,7 +337,7 @@ def _remove_empty(store: Path) -> None:
         (store / name).unlink(missing_ok=True)
 
 
-def _report(store: Path, content: Mapping[str, Any], n_new_shards: int, flops: float) -> BuildReport:
+def _report(store: Path, content: Mapping[str, Any], n_new_shards: int) -> BuildReport:
     shards = [Shard(store / SHARDS / name) for name in content["shards"]]
     return BuildReport(
         store=store,
@@ -348,5 +346,5 @@ def _report(store: Path, content: Mapping[str, Any], n_new_shards: int, flops: f
         n_shards=len(shards),
         n_new_shards=n_new_shards,
         rejects=content["builds"][-1]["rejects"],
-        flops=flops,
+        flops=sum(shard.embed_flops for shard in shards),
     )

@@ -39,6 +39,8 @@ class Shard:
             self.facts: dict[str, Any] = json.loads((folder / SHARD_FILE).read_bytes())
             self.n_passages = int(self.facts["n_passages"])
             self.n_tokens = int(self.facts["n_tokens"])
+            self.embed_flops = float(self.facts.get("embed_flops", 0))
+            """Spent on embedding its passages; 0 where there are no vectors or the embedder does not count."""
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DatastoreError(
                 f"shard {folder.name} is unfinished or its shard.json is damaged; "

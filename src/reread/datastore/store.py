@@ -99,6 +99,11 @@ class Datastore:
         """Of the stored vectors, None where there are none."""
         return self._shards[0].facts["dimension"] if self._shards else None
 
+    @property
+    def index_flops(self) -> float:
+        """FLOPs that embedding its passages took, over all of its builds; 0 where the embedder does not count them."""
+        return sum(shard.embed_flops for shard in self._shards)
+
     def __len__(self) -> int:
         return self.n_stored - sum(int(hidden.sum()) for hidden in self._hidden.values())
 

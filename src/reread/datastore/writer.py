@@ -54,6 +54,7 @@ class ShardWriter:
         self._documents: dict[str, tuple[int, int]] = {}
         self._to_embed: list[str] = []
         self._vectors: list[npt.NDArray[np.float16]] = []
+        self._embed_flops = 0
 
     def has_document(self, doc_id: str) -> bool:
         """Whether this document's passages lie in this shard."""
@@ -97,7 +98,10 @@ class ShardWriter:
 
     def _embed(self) -> None:
         assert self._embedder is not None
+        flops_before = getattr(self._embedder, "flops", 0)
         vectors = self._embedder.encode_passages(self._to_embed)
+        # Whole numbers, so that a resumed build, whose embedder counts from 0 again, writes the same bytes.
+        self._embed_flops += round(getattr(self._embedder, "flops", 0) - flops_before)
         check_vectors(vectors, len(self._to_embed), self._vectors[0].shape[1] if self._vectors else None)
         self._vectors.append(vectors.astype(np.float16))
         self._to_embed = []
@@ -133,6 +137,7 @@ class ShardWriter:
             "n_documents": len(self._documents),
             "n_tokens": n_tokens,
             "dimension": dimension,
+            "embed_flops": self._embed_flops,
             **further,
             "files": {
                 path.relative_to(self.folder).as_posix(): {
