@@ -16,7 +16,7 @@ from reread.world import stored_rungs
 
 N_QUESTIONS = 500
 HALF_WAY = 20_000
-"""Answers, of 45,000."""
+"""Answers, of 47,500."""
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,9 @@ def test_every_rung_and_arm_is_complete(scores: dict[str, Any]) -> None:
     assert flops == sorted(flops)
     assert flops[-1] / flops[0] >= 30
     for rung in scores["rungs"]:
-        assert {"baseline", "sc", "retrieval", "retrieval+mmr", "docs", "random", "oracle"} == set(rung["arms"])
+        assert {"baseline", "sc", "retrieval", "retrieval+mmr", "docs", "random", "shuffled", "oracle"} == set(
+            rung["arms"]
+        )
         for score in rung["arms"].values():
             assert score["n"] == N_QUESTIONS
             assert score["low"] <= score["accuracy"] <= score["high"]

@@ -16,7 +16,8 @@ import yaml
 from probe_world import N_QUESTIONS, tiny_data, tiny_recipe
 from reread.cli import run
 from reread.errors import RecipeError, RunFolderError
-from reread.probe import finish, run_probe
+from reread.finish import finish
+from reread.probe import run_probe
 from reread.runs import JsonLines
 
 
@@ -157,6 +158,25 @@ def test_a_run_folder_of_another_recipe_is_refused(tiny_run: Path, tiny_rungs: l
     assert scores_of(tiny_run) == before
 
 
+def test_a_run_goes_on_only_with_the_questions_it_began_with(
+    tiny_run: Path, tiny_rungs: list[Path], tmp_path: Path
+) -> None:
+    copy = shutil.copytree(tiny_run, tmp_path / "copy")
+    questions = copy / "world" / "world.jsonl"
+    questions.write_text(
+        questions.read_text(encoding="utf-8").replace('"answer": "A"', '"answer": "B"'), encoding="utf-8"
+    )
+    with pytest.raises(RunFolderError, match="questions of world have changed"):
+        run_probe(tiny_recipe(tiny_rungs), copy)
+
+
+def test_every_arm_with_passages_is_compared_with_random_too(tiny_run: Path) -> None:
+    (rung, _) = json.loads(scores_of(tiny_run))["rungs"]
+    pairs = {(c["a"], c["b"]) for c in rung["comparisons"]}
+    assert {("random", arm) for arm in ("retrieval", "retrieval+mmr", "docs", "oracle")} <= pairs
+    assert all(("baseline", arm) in pairs for arm in rung["arms"] if arm != "baseline")
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
@@ -164,7 +184,9 @@ def test_a_run_folder_of_another_recipe_is_refused(tiny_run: Path, tiny_rungs: l
         ({"arms": ["rerank"]}, "needs a reranker"),
         ({"retrieval": {"retriever": "dense"}}, "needs vectors"),
         ({"curve": {}}, "needs a ceiling"),
-        ({"readers": [{"spec": "lexical"}, {"spec": "lexical"}]}, "two readers"),
+        ({"readers": [{"spec": "hf:one/rung"}, {"spec": "hf:two/rung"}]}, "two readers"),
+        ({"readers": [{"spec": "lexical"}]}, "draws no samples"),
+        ({"benchmarks": [{"benchmark": "world"}, {"benchmark": "world", "limit": 3}]}, "named twice"),
     ],
 )
 def test_a_recipe_that_cannot_work_is_refused_before_anything_is_spent(

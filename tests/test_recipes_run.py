@@ -116,7 +116,7 @@ def test_the_papers_recipe_runs_with_stand_ins_and_prints_the_published_figures(
         },
     )
     assert set(scores["benchmarks"]) == {"mmlu", "math500", "gpqa", "simpleqa", "livecodebench"}
-    full = {"baseline", "sc", "retrieval", "rerank", "rerank+sc", "rerank+sc+vr"}
+    full = {"baseline", "sc", "retrieval", "rerank", "rerank+sc", "rerank+sc+vr", "random", "shuffled"}
     assert set(scores["benchmarks"]["mmlu"]["arms"]) == full
     assert all(score["n"] == 4 for score in scores["benchmarks"]["math500"]["arms"].values())
     assert set(scores["benchmarks"]["simpleqa"]["arms"]) == set(arms)

@@ -13,7 +13,7 @@ from reread.runs import RunFolder
 from reread.world import World, stored_rungs, train_ladder
 from reread.world.rungs import LADDER
 
-ARMS = ("baseline", "sc", "retrieval", "retrieval+mmr", "docs", "random", "oracle")
+ARMS = ("baseline", "sc", "retrieval", "retrieval+mmr", "docs", "random", "shuffled", "oracle")
 SHORT_ARMS = ("baseline", "sc", "retrieval", "random", "oracle")
 CONTROL_ARMS = ("baseline", "retrieval", "random")
 PASSAGES = 3

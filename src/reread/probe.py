@@ -1,22 +1,22 @@
 """The whole experiment: corpus → datastore → answers → scores → multiplier → report.
 
-run_probe(recipe, folder)      does what is not done yet, in this order; kill it and call it again
-finish(folder)                 scores and report from the files alone, without a model
+`run_probe` does what is not done yet, in this order; kill it and call it again. The last three steps are finish.py's.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import platform
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from reread import __version__
-from reread.analysis.curve import MMLU_CEILING, rise_z
+from reread.analysis.curve import DEFAULT_CEILINGS
 from reread.answering.answer import Stack
 from reread.answering.arms import parse_arms
 from reread.answering.passages import PassageFinder
@@ -26,10 +26,10 @@ from reread.corpus import Rejects, find_files, read_documents
 from reread.datastore import Datastore, build
 from reread.decontaminate import DEFAULT_THRESHOLD, ContaminationFilter, QuestionIndex
 from reread.embed import make_embedder
-from reread.errors import FitError, RecipeError, RunFolderError, UsageError
-from reread.evaluation.recall import has_gold, measure_recall, recall_table
-from reread.evaluation.run import evaluate, question_row
-from reread.evaluation.scores import benchmark_scores, cells
+from reread.errors import RecipeError, RunFolderError
+from reread.evaluation.recall import has_gold, measure_recall
+from reread.evaluation.run import Written, evaluate, question_row
+from reread.finish import finish
 from reread.protocols import Embedder, Reader, Solver
 from reread.reading import make_reader
 from reread.recipe import BenchmarkRecipe, CorpusRecipe, ReaderRecipe, Recipe
@@ -52,8 +52,6 @@ Stages = Callable[[str], Progress]
 """Given a stage's title, where to report its progress."""
 
 RUNG_FILE = "rung.json"
-MIN_RISE_Z = 3.0
-"""A baseline's rise over the ladder, in standard errors, below which a benchmark gets no curve."""
 BUILD_FACTS = ("corpus", "build", "decontamination")
 """What the manifest says of a store that this run built."""
 
@@ -69,32 +67,15 @@ def run_probe(recipe: Recipe, out: Path, *, stages: Stages | None = None) -> dic
     run.claim(recipe.model_dump(mode="json"))
     world = _world_files(recipe, out, stages)
     benchmarks = {entry.benchmark: _load(entry, recipe, world) for entry in recipe.benchmarks}
+    _check_same_questions(run, benchmarks)
     _keep_questions(run, benchmarks)
     datastore, indexed = _datastore(recipe, run, benchmarks, world, stages)
     rungs = [_rung(reader, out) for reader in recipe.readers]
     _keep_manifest(run, recipe, benchmarks, rungs, indexed)
     if datastore is not None:
         _recall(recipe, run, benchmarks, datastore, stages)
-    for entry, rung in zip(recipe.readers, rungs, strict=True):
-        _answer(recipe, run, entry, rung["name"], benchmarks, datastore, stages)
+    _answer(recipe, run, [rung["name"] for rung in rungs], benchmarks, datastore, stages)
     return finish(out)
-
-
-def finish(out: Path) -> dict[str, Any]:
-    """Scores, figures and report of a run folder, rebuilt from its answers; returns the scores."""
-    from reread.report import write_report
-
-    run = RunFolder(out)
-    recipe = Recipe.model_validate(_yaml(run.recipe_path))
-    manifest = _manifest(run)
-    scores = _scores(run, recipe, manifest)
-    write_json_atomically(run.scores_path, scores)
-    for name in scores["benchmarks"]:
-        _add_multipliers(run, recipe, name, scores)
-    _add_bill(scores, manifest)
-    write_json_atomically(run.scores_path, scores)
-    write_report(out, out / "report.html")
-    return scores
 
 
 # Before anything is spent --------------------------------------------------------------------------------------------
@@ -103,9 +84,13 @@ def finish(out: Path) -> dict[str, Any]:
 def _check(recipe: Recipe, out: Path) -> None:
     """Everything that can be known to be wrong before the first minute is spent."""
     stored = recipe.corpus is not None or recipe.datastore.path is not None
-    for entry in recipe.benchmarks:
-        get_spec(entry.benchmark.partition(":")[0])
+    specs = [get_spec(entry.benchmark.partition(":")[0]) for entry in recipe.benchmarks]
+    for entry, spec in zip(recipe.benchmarks, specs, strict=True):
+        if sum(spec.name == other.name for other in specs) > 1:
+            raise RecipeError(f"the benchmark {spec.name} is named twice; name it once, its files in one glob")
         for arm in parse_arms(entry.arms or recipe.arms):
+            if (arm.vote or arm.bag or arm.docs) and any(reader.spec == "lexical" for reader in recipe.readers):
+                raise RecipeError(f"the reader lexical draws no samples, so the arm {arm.name} means nothing to it")
             if arm.passages != "none" and not stored:
                 raise RecipeError(f"the arm {arm.name} needs passages; give the recipe a corpus or datastore.path")
             if arm.rerank and recipe.retrieval.rerank is None:
@@ -117,11 +102,11 @@ def _check(recipe: Recipe, out: Path) -> None:
     if twice:
         raise RecipeError(f"two readers are called {twice!r}; give each its own name")
     rungs = [rung for reader in recipe.readers if (rung := _rung(reader, out))["train_flops"]]
-    headline = recipe.benchmarks[0].benchmark.partition(":")[0]
-    if len(rungs) > 1 and recipe.curve.ceiling is None and headline not in ("mmlu", "mmlu_redux"):
+    ceiling = recipe.benchmarks[0].ceiling or recipe.curve.ceiling
+    if len(rungs) > 1 and ceiling is None and specs[0].name not in DEFAULT_CEILINGS:
+        known = ", ".join(f"{name} {value}" for name, value in DEFAULT_CEILINGS.items())
         raise RecipeError(
-            f"the curve needs a ceiling for {headline}: set curve.ceiling to a number, or to `free` "
-            f"(only MMLU has a default, {MMLU_CEILING})"
+            f"the curve needs a ceiling for {specs[0].name}: set curve.ceiling to a number or to `free` ({known} known)"
         )
 
 
@@ -204,7 +189,7 @@ def _datastore(
     path = Path(recipe.datastore.path) if recipe.datastore.path else run.path / "store"
     if recipe.corpus is None:
         return (Datastore.open(path, embedder=embedder), {}) if recipe.datastore.path else (None, {})
-    facts = {key: value for key, value in _manifest(run).items() if key in BUILD_FACTS}
+    facts = {key: value for key, value in run.manifest().items() if key in BUILD_FACTS}
     if not facts:
         facts = _build(recipe.corpus, path, run, benchmarks, world, embedder, stages)
     return Datastore.open(path, embedder=embedder), facts
@@ -226,12 +211,14 @@ def _build(
     ]
     (run.path / "rejects.jsonl").unlink(missing_ok=True)
     contamination = None
+    against: dict[str, str] = {}
     questions = [question for benchmark in benchmarks.values() for question in benchmark.questions]
     if corpus.decontaminate is not None:
         rule = corpus.decontaminate
         contamination = ContaminationFilter(
             QuestionIndex(questions, ngram=rule.ngram, rule=rule.rule, threshold=rule.threshold or DEFAULT_THRESHOLD)
         )
+        against = {benchmark.name: _content(benchmark) for benchmark in benchmarks.values()}
 
     def documents(rejects: Rejects) -> Iterator[Document]:
         read = read_documents(corpora, rejects=rejects)
@@ -246,24 +233,24 @@ def _build(
             made_from={
                 "files": files,
                 "decontaminate": corpus.decontaminate and corpus.decontaminate.model_dump(),
-                "against": content_hash([[q.benchmark, q.id, q.text] for q in questions]) if contamination else None,
+                "against": against,
             },
             embedder=embedder,
             chunk_words=corpus.chunk_words,
             overlap_words=corpus.overlap_words,
             progress=stages("Building the datastore"),
         )
-    if contamination is not None and contamination.summary.n_documents == 0:
-        # The store was finished by a run that was killed before it could say what it had found.
-        for _ in documents(Rejects()):
-            pass
+        if report.n_new_shards == 0:
+            # The store was finished by a run that was killed before it could say what it had found.
+            for _ in documents(rejects):
+                pass
     return {
         "corpus": files,
         "build": {
             "n_documents": report.n_documents,
             "n_passages": report.n_passages,
             "n_shards": report.n_shards,
-            "rejects": dict(report.rejects),
+            "rejects": {**rejects.counts, **report.rejects},
             "index_flops": report.flops,
         },
         "decontamination": None if contamination is None else contamination.summary.as_dict(),
@@ -298,38 +285,53 @@ def _recall(
 def _answer(
     recipe: Recipe,
     run: RunFolder,
-    entry: ReaderRecipe,
-    name: str,
+    names: Sequence[str],
     benchmarks: Mapping[str, Benchmark],
     datastore: Datastore | None,
     stages: Stages,
 ) -> None:
-    """Everything that one reader has not answered yet."""
-    reader = make_reader(_located(entry.spec, run.path), **({"api": entry.api} if entry.api else {}))
+    """Everything that the readers have not answered yet. What one reader's arms found serves the next reader's."""
     reranker = make_reranker(recipe.retrieval.rerank) if recipe.retrieval.rerank else None
-    for chosen in recipe.benchmarks:
-        benchmark = benchmarks[chosen.benchmark]
-        arms = parse_arms(chosen.arms or recipe.arms)
-        settings = _settings(recipe, chosen, benchmark, reader)
-        finder = PassageFinder(
-            datastore, settings, retriever=SEARCH_KINDS[recipe.retrieval.retriever], reranker=reranker
+    finders = {
+        entry.benchmark: PassageFinder(
+            datastore,
+            _settings(recipe, entry.form),
+            retriever=SEARCH_KINDS[recipe.retrieval.retriever],
+            reranker=reranker,
         )
-        stack = Stack(reader, finder, settings, scorer_for(benchmark.kind), _exemplars(chosen, benchmark, settings))
-        evaluate(
-            run,
-            name,
-            _questions(chosen, benchmark),
-            arms,
-            stack,
-            grade=_grader(recipe, benchmark),
-            progress=stages(f"{name} · {benchmark.name}"),
-        )
+        for entry in recipe.benchmarks
+    }
+    written = Written(run)
+    for reader_entry, name in zip(recipe.readers, names, strict=True):
+        reader = make_reader(_located(reader_entry.spec, run.path), **_endpoint_settings(reader_entry))
+        forms = {e.benchmark: _form(e, benchmarks[e.benchmark], reader) for e in recipe.benchmarks}
+        for entry in recipe.benchmarks:
+            benchmark = benchmarks[entry.benchmark]
+            settings = _settings(recipe, forms[entry.benchmark])
+            finder, scorer = finders[entry.benchmark], scorer_for(benchmark.kind)
+            evaluate(
+                run,
+                name,
+                _questions(entry, benchmark),
+                parse_arms(entry.arms or recipe.arms),
+                Stack(reader, finder, settings, scorer, _exemplars(entry, benchmark, settings)),
+                written=written,
+                grade=_grader(recipe, benchmark),
+                progress=stages(f"{name} · {benchmark.name}"),
+            )
 
 
-def _settings(recipe: Recipe, entry: BenchmarkRecipe, benchmark: Benchmark, reader: Reader | Solver) -> Settings:
+def _endpoint_settings(entry: ReaderRecipe) -> dict[str, Any]:
+    """What a recipe says of an endpoint; a local model knows these itself."""
+    if not entry.spec.startswith("openai:"):
+        return {}
+    return entry.model_dump(include={"api", "n_params", "max_length"}, exclude_none=True)
+
+
+def _settings(recipe: Recipe, form: str) -> Settings:
     reading, retrieval = recipe.reading, recipe.retrieval
     return Settings(
-        form=entry.form if entry.form != "auto" else _form(benchmark, reader),
+        form=form,
         k=reading.k,
         fetch_k=retrieval.fetch_k,
         n_samples=reading.n_samples,
@@ -343,19 +345,24 @@ def _settings(recipe: Recipe, entry: BenchmarkRecipe, benchmark: Benchmark, read
     )
 
 
-def _form(benchmark: Benchmark, reader: Reader | Solver) -> str:
-    """The benchmark's usual form that this reader can do: chat where it has a template, else a base model's."""
+def _form(entry: BenchmarkRecipe, benchmark: Benchmark, reader: Reader | Solver) -> str:
+    """The recipe's form, or the benchmark's usual one that this reader can do: chat where it has a template.
+
+    Raises RecipeError, before anything is asked, where the reader can do none.
+    """
     if isinstance(reader, Solver):
         return "cloze"
     chats = getattr(reader, "chat", False)
-    for form in benchmark.forms:
-        if form == "chat" and not chats:
-            continue
-        if chats and form != "chat" and "chat" in benchmark.forms:
-            continue
-        if form in ("cloze", "letters") and "loglikelihood" not in reader.can:
-            continue
-        return form
+    able = [form for form in ("chat", "short") if "generate" in reader.can]
+    able += [form for form in ("letters", "cloze") if "loglikelihood" in reader.can]
+    if entry.form != "auto":
+        if entry.form not in able:
+            raise RecipeError(f"the reader {reader.spec} cannot do the form {entry.form}; it can do {', '.join(able)}")
+        return entry.form
+    usual = ["chat"] if chats and "chat" in benchmark.forms else [form for form in benchmark.forms if form != "chat"]
+    for form in usual:
+        if form in able:
+            return form
     raise RecipeError(
         f"{benchmark.name} is asked as {', '.join(benchmark.forms)}, and the reader {reader.spec} can do none of them"
     )
@@ -404,14 +411,18 @@ def _keep_manifest(
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "packages": versions,
+        "device": _device(),
         "seed": recipe.seed,
         "readers": list(rungs),
+        "warnings": _warnings(recipe),
         "benchmarks": {
             benchmark.name: {
                 "kind": benchmark.kind,
                 "chance": benchmark.chance,
                 "split": benchmark.split,
                 "n_questions": len(benchmark.questions),
+                "content": _content(benchmark),
+                "metric": "exact match, no grader" if benchmark.spec.grader and not recipe.grader else None,
                 "title": benchmark.spec.title,
                 "licence": benchmark.spec.licence,
             }
@@ -419,19 +430,40 @@ def _keep_manifest(
         },
         **indexed,
     }
-    if _manifest(run) != manifest:
+    if run.manifest() != manifest:
         write_json_atomically(run.manifest_path, manifest)
 
 
-def _manifest(run: RunFolder) -> dict[str, Any]:
-    """What manifest.json holds; empty where the run has none yet."""
-    if not run.manifest_path.exists():
-        return {}
-    try:
-        found = json.loads(run.manifest_path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RunFolderError(f"{run.manifest_path} is damaged ({error}); delete it and run the recipe again") from None
-    return found if isinstance(found, dict) else {}
+def _check_same_questions(run: RunFolder, benchmarks: Mapping[str, Benchmark]) -> None:
+    """A run goes on only with the questions it began with."""
+    known = run.manifest().get("benchmarks") or {}
+    for benchmark in benchmarks.values():
+        before = (known.get(benchmark.name) or {}).get("content")
+        if before is not None and before != _content(benchmark):
+            raise RunFolderError(
+                f"the questions of {benchmark.name} have changed since {run.path} was begun; choose another --out"
+            )
+
+
+def _content(benchmark: Benchmark) -> str:
+    """Identifies the scored questions with their options and answers."""
+    return content_hash([[q.id, q.text, q.choices, q.answers, q.meta.get("wordings")] for q in benchmark.questions])
+
+
+def _device() -> str:
+    """What local models run on."""
+    cores = f"{os.cpu_count()} CPU cores"
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return cores
+    return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}, {cores}"
+
+
+def _warnings(recipe: Recipe) -> list[str]:
+    """What a reader of the report should know of this recipe."""
+    if recipe.grader is not None and recipe.grader in {reader.spec for reader in recipe.readers}:
+        return [f"The grader {recipe.grader} is also a reader: it grades its own answers."]
+    return []
 
 
 def _version(package: str) -> str | None:
@@ -439,128 +471,6 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _scores(run: RunFolder, recipe: Recipe, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    subject_of = {(row["benchmark"], row["question_id"]): row["subject"] for row in run.questions.read()}
-    train_flops = {reader["name"]: reader["train_flops"] for reader in manifest["readers"]}
-    answered = cells(run.answers.read())
-    recall_rows = list(JsonLines(run.path / "recall.jsonl").read())
-    scores: dict[str, Any] = {}
-    for name, facts in manifest["benchmarks"].items():
-        entry = benchmark_scores(
-            answered.get(name, {}),
-            train_flops,
-            {question_id: subject for (benchmark, question_id), subject in subject_of.items() if benchmark == name},
-            kind=facts["kind"],
-            chance=facts["chance"] or 0.0,
-            seed=recipe.seed,
-        )
-        own = [row for row in recall_rows if row["benchmark"] == name]
-        if own:
-            entry["retrieval"] = recall_table(own, recipe.retrieval.recall_at)
-        if len(entry["rungs"]) == 1:
-            entry["arms"], entry["comparisons"] = entry["rungs"][0]["arms"], entry["rungs"][0]["comparisons"]
-        scores[name] = entry
-    headline = get_spec(recipe.benchmarks[0].benchmark.partition(":")[0]).name
-    return {
-        "name": recipe.name,
-        "headline": headline,
-        "published": recipe.published,
-        "rungs": scores[headline]["rungs"],
-        "curve": None,
-        "benchmarks": scores,
-        "ledger": {},
-        "decontamination": manifest.get("decontamination"),
-    }
-
-
-def _add_multipliers(run: RunFolder, recipe: Recipe, name: str, scores: dict[str, Any]) -> None:
-    """The curve through the rungs' baselines, and every arm's multiplier, where there is a ladder."""
-    from reread.analysis.measure import curve_json, measure, multiplier_json, sensitivity_json
-
-    entry = scores["benchmarks"][name]
-    rungs = {rung["name"]: rung for rung in entry["rungs"]}
-    with_baseline = [rung for rung in rungs.values() if rung["train_flops"] and "baseline" in rung["arms"]]
-    if len(with_baseline) < 2:
-        return
-    z = rise_z(
-        [rung["train_flops"] for rung in with_baseline],
-        [rung["arms"]["baseline"]["accuracy"] for rung in with_baseline],
-        [rung["arms"]["baseline"]["n"] for rung in with_baseline],
-    )
-    if z < MIN_RISE_Z:
-        entry["curve_error"] = (
-            f"the baseline does not surely rise with compute here (trend {z:.1f} standard errors, "
-            f"{MIN_RISE_Z:g} wanted), so no multiplier can be read off it"
-        )
-        return
-    curve = recipe.curve
-    try:
-        analysis = measure(
-            [run.path],
-            benchmark=name,
-            kind=curve.fit,
-            floor=curve.floor if curve.floor is not None else entry["chance"],
-            ceiling=curve.ceiling,
-            weights=curve.weights,
-            seed=recipe.seed,
-        )
-    except (FitError, UsageError) as error:
-        entry["curve_error"] = str(error)
-        return
-    entry["curve"] = curve_json(analysis.measured.curve)
-    entry["sensitivity"] = sensitivity_json(analysis.points, analysis.choice)
-    by_flops = {rung["train_flops"]: rung for rung in with_baseline}
-    for point in analysis.measured.multipliers:
-        rung = by_flops.get(point.train_flops) if point.train_flops else rungs.get(point.reader)
-        if rung is not None:
-            rung["multipliers"][point.arm] = multiplier_json(point)
-    if name == scores["headline"]:
-        scores["curve"], scores["rungs"] = entry["curve"], entry["rungs"]
-
-
-def _add_bill(scores: dict[str, Any], manifest: Mapping[str, Any]) -> None:
-    """What everything cost, by stage, and after how many questions training more would have been cheaper."""
-    from reread.analysis.ledger import Charge, bill, break_even
-
-    index_flops = float((manifest.get("build") or {}).get("index_flops") or 0.0)
-    headline = scores["benchmarks"][scores["headline"]]
-    charges = [Charge("index", index_flops)] if index_flops else []
-    even = []
-    for rung in headline["rungs"]:
-        if rung["train_flops"]:
-            charges.append(Charge("train", rung["train_flops"], rung["name"]))
-        baseline = rung["arms"].get("baseline")
-        for arm, score in rung["arms"].items():
-            for stage, flops in score["flops_by_stage"].items():
-                charges.append(Charge(stage, flops * score["n"], rung["name"], arm))
-            multiplier = rung["multipliers"].get(arm)
-            if multiplier and baseline and rung["train_flops"]:
-                found = break_even(
-                    rung["name"],
-                    arm,
-                    train_flops=rung["train_flops"],
-                    equivalent_flops=multiplier["equivalent_flops"],
-                    index_flops=index_flops if score["flops_by_stage"]["search"] else 0.0,
-                    flops_per_question=score["flops_per_question"],
-                    baseline_flops_per_question=baseline["flops_per_question"],
-                )
-                even.append(asdict(found))
-    scores["ledger"] = {
-        "benchmark": scores["headline"],
-        "stages": [asdict(charge) for charge in charges],
-        "bill": [asdict(row) for row in bill(charges)],
-        "break_even": even,
-    }
-
-
-def _yaml(path: Path) -> Any:
-    import yaml
-
-    if not path.exists():
-        raise RunFolderError(f"{path.parent} is no run folder: it has no {path.name}")
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def _silent(title: str) -> Progress:

@@ -37,7 +37,7 @@ class DecontaminationRecipe(Strict):
     """How passages that hold a benchmark question are kept out of the datastore."""
 
     rule: Literal["containment", "any"] = "containment"
-    ngram: Annotated[int, Field(ge=1)] | None = None
+    ngram: Annotated[int, Field(ge=2, le=63)] | None = None
     """Words in an n-gram; by default each benchmark's own (MMLU 16, MATH-500 26, else 13)."""
     threshold: Annotated[float, Field(gt=0, le=1)] | None = None
     """Share of a question's n-grams that makes a passage contaminated; the rule's own by default."""
@@ -80,7 +80,7 @@ class RetrievalRecipe(Strict):
     """Weight of relevance against novelty in maximal marginal relevance (Carbonell and Goldstein 1998)."""
 
 
-def _train_flops(value: Any) -> Any:
+def _number(value: Any) -> Any:
     """YAML 1.1 reads `6e21` as text; take it as the number it is."""
     return float(value) if isinstance(value, str) else value
 
@@ -90,9 +90,13 @@ class ReaderRecipe(Strict):
 
     spec: str
     name: str | None = None
-    train_flops: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_train_flops)] = None
+    train_flops: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_number)] = None
     api: Literal["chat", "completions"] | None = None
-    """For endpoints: which of the two OpenAI interfaces; chat by default."""
+    """For endpoints: which of the two OpenAI interfaces; the server is asked by default."""
+    n_params: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_number)] = None
+    """For endpoints, which do not say it: weights that multiply, so that the bill can charge them."""
+    max_length: Annotated[int, Field(ge=1)] | None = None
+    """For endpoints: tokens of prompt and answer that the model takes."""
 
 
 class BenchmarkRecipe(Strict):
@@ -105,6 +109,8 @@ class BenchmarkRecipe(Strict):
     limit: Annotated[int, Field(ge=1)] | None = None
     gold_only: bool = False
     """Ask only the questions that name the passage or document which holds the answer."""
+    ceiling: Annotated[float, Field(gt=0, le=1)] | Literal["free"] | None = None
+    """This benchmark's ceiling, where it differs from the curve's."""
     arms: tuple[str, ...] | None = None
     """Arms of this benchmark alone; the recipe's by default."""
 
@@ -117,7 +123,7 @@ class ReadingRecipe(Strict):
     temperature: Annotated[float, Field(ge=0)] = 0.7
     max_tokens: Annotated[int, Field(ge=1)] = 512
     budget_tokens: Annotated[int, Field(ge=1)] | None = None
-    """Tokens that the passages may take; the reader's context by default."""
+    """Most tokens of a prompt; whole passages give way. The reader's context by default."""
     bag_frac: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Share of the passages that each bagged sample sees."""
 

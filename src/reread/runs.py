@@ -7,11 +7,13 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import yaml
 
 from reread.errors import RunFolderError
+
+BLOCK_BYTES = 1 << 16
 
 
 def canonical_json(value: Any) -> str:
@@ -83,19 +85,21 @@ class JsonLines:
         self._file.flush()
 
     def mend(self) -> int:
-        """Cut an unfinished or unreadable last line off; returns the bytes removed."""
+        """Cut unfinished or unreadable lines off the end; returns the bytes removed. Reads no more than it must."""
         if not self.path.exists():
             return 0
-        data = self.path.read_bytes()
-        end = data.rfind(b"\n") + 1
-        while end > 0:
-            start = data.rfind(b"\n", 0, end - 1) + 1
-            if _json_object(data[start:end]) is not None:
-                break
-            end = start
-        if end < len(data):
+        size = end = self.path.stat().st_size
+        with self.path.open("rb") as file:
+            while end > 0:
+                start = _line_start(file, end)
+                file.seek(start)
+                line = file.read(end - start)
+                if line.endswith(b"\n") and _json_object(line) is not None:
+                    break
+                end = start
+        if end < size:
             os.truncate(self.path, end)
-        return len(data) - end
+        return size - end
 
     def read(self) -> Iterator[dict[str, Any]]:
         """Every whole record, in order; an unfinished last line is passed over."""
@@ -111,6 +115,19 @@ class JsonLines:
                         f"{self.path} line {number} is not a JSON object; delete that line, then run again"
                     )
                 yield record
+
+
+def _line_start(file: BinaryIO, end: int) -> int:
+    """Where the line that ends at `end` begins, reading backwards in blocks."""
+    place = end - 1
+    while place > 0:
+        first = max(0, place - BLOCK_BYTES)
+        file.seek(first)
+        found = file.read(place - first).rfind(b"\n")
+        if found >= 0:
+            return first + found + 1
+        place = first
+    return 0
 
 
 def _json_object(line: bytes) -> dict[str, Any] | None:
@@ -160,6 +177,15 @@ class RunFolder:
             raise RunFolderError(f"{self.path} is not empty and is no run folder; choose another --out")
         write_text_atomically(self.recipe_path, yaml.safe_dump(json.loads(canonical_json(recipe)), sort_keys=False))
         return False
+
+    def manifest(self) -> dict[str, Any]:
+        """What manifest.json holds; empty where the run has none yet. RunFolderError where it is damaged."""
+        if not self.manifest_path.exists():
+            return {}
+        record = _json_object(self.manifest_path.read_bytes())
+        if record is None:
+            raise RunFolderError(f"{self.manifest_path} is damaged; delete it and run the recipe again")
+        return record
 
 
 def first_difference(old: Any, new: Any, key: str = "") -> tuple[str, Any, Any] | None:

@@ -98,3 +98,5 @@ class Answer:
     """Inference FLOPs spent on this question by this arm, by stage: search, rerank, prompt, samples."""
     bits_per_byte: float | None = None
     """Bits a byte of the accepted option's text in the first view: a smooth measure beside the vote."""
+    n_dropped: int = 0
+    """Passages among the hits that did not fit the reader's prompt (the most over its views)."""

@@ -65,7 +65,7 @@ class SearchingReader:
         self.prompts.extend(prompts)
         self.temperatures.append(temperature)
         said = [next((town for town in TOWNS if town in prompt), "") for prompt in prompts]
-        return [[Sample(text, None, 5 if i == 0 else 0, 1, -1.0) for i in range(n)] for text in said]
+        return [[Sample(text, None, 5 if i == 0 else 0, 1, -1.0 - i) for i in range(n)] for text in said]
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +113,10 @@ def ask(
     return answer(questions, parse_arm(arm), stack, questions), reader
 
 
+def passage_ids(given: Answer) -> list[str]:
+    return [hit.passage.id for hit in given.hits]
+
+
 def test_baseline_sees_the_question_alone(store: Datastore) -> None:
     (given,), reader = ask(store, "baseline", [question()])
     assert reader.prompts == ["The baker Mira was born in"]
@@ -150,7 +154,8 @@ def test_shuffled_shows_what_the_other_question_found(store: Datastore) -> None:
     pair = [question(0), question(1)]
     retrieved, _ = ask(store, "retrieval", pair)
     shuffled, _ = ask(store, "shuffled", pair)
-    assert [given.hits for given in shuffled] == [retrieved[1].hits, retrieved[0].hits]
+    assert [passage_ids(given) for given in shuffled] == [passage_ids(retrieved[1]), passage_ids(retrieved[0])]
+    assert all(hit.score == 0 and set(hit.stages) == {"shuffled"} for given in shuffled for hit in given.hits)
     (alone,), _ = ask(store, "shuffled", [question(0)])
     assert alone.hits == ()
 
@@ -276,3 +281,46 @@ def test_mmr_prefers_a_new_passage_to_a_repeated_one(tmp_path: Path) -> None:
     (diverse,), _ = ask(twins, "retrieval+mmr", [question()], k=2, mmr_lambda=0.3)
     assert {hit.passage.doc_id for hit in plain.hits} == {"a", "b"}
     assert "c" in {hit.passage.doc_id for hit in diverse.hits}
+
+
+def test_two_bags_with_the_same_passages_get_different_samples(store: Datastore) -> None:
+    open_question = question(choices=None, answers=("Brix",), text="Where was the baker Mira born?", meta={})
+    (given,), reader = ask(store, "retrieval+k2+bag+sc", [open_question], form="short", n_samples=6)
+    assert len(given.samples) == 6
+    assert len(reader.prompts) == 2  # two passages make two bags of one
+    # The reader numbers the samples of one prompt by their log-probability: each prompt's first is drawn once.
+    assert sum(sample.logprob == -1.0 for sample in given.samples) == 2
+
+
+def test_docs_that_found_nothing_answers_from_the_question_alone(store: Datastore) -> None:
+    unknown = question(text="Quetzal xylophone", meta={})
+    (given,), reader = ask(store, "docs", [unknown])
+    assert given.hits == ()
+    assert given.answer is not None
+    assert reader.prompts == ["Quetzal xylophone"]
+
+
+def test_a_question_longer_than_the_readers_context_is_unparsed_and_the_others_are_answered(store: Datastore) -> None:
+    settings = Settings(form="cloze", k=2)
+    reader = SearchingReader()
+    reader.max_length, reader.count_tokens = 40, lambda text: len(text.split())  # type: ignore[attr-defined]
+    stack = Stack(reader, PassageFinder(store, settings), settings, scorer_for("letter"), {})
+    endless = question(1, text="The smith Olen was born in " + "very " * 500)
+    given = answer([endless, question(0)], parse_arm("baseline"), stack)
+    assert (given[0].answer, given[0].samples) == (None, ())
+    assert given[1].answer is not None
+
+
+def test_passages_that_do_not_fit_are_counted(store: Datastore) -> None:
+    (given,), reader = ask(store, "retrieval", [question()], budget_tokens=40)
+    assert given.n_dropped == 3 - (reader.prompts[0].count("\n\n"))
+    assert 0 < given.n_dropped <= 3
+    assert len(given.hits) == 3
+
+
+def test_a_solver_refuses_arms_that_mean_nothing_to_it(store: Datastore) -> None:
+    settings = Settings(form="cloze")
+    stack = Stack(Solver(), PassageFinder(store, settings), settings, scorer_for("letter"), {})
+    for arm in ("sc", "docs", "retrieval+bag"):
+        with pytest.raises(UsageError, match="draws no samples"):
+            answer([question()], parse_arm(arm), stack)

@@ -17,7 +17,7 @@ from reread.answering.views import SAMPLED_FORMS, View, views_of
 from reread.answering.voting import elect, tally
 from reread.errors import ReaderError, UsageError
 from reread.protocols import Reader, Scored, Scorer, Solver
-from reread.reading.prompts import LETTERS, Prompt, build_prompt, option_scores
+from reread.reading.prompts import LETTERS, Prompt, build_prompt, generation_limits, option_scores
 from reread.runs import content_seed
 from reread.types import Answer, Question, Sample
 
@@ -35,6 +35,17 @@ class Stack:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """One view of one question as the reader gets it."""
+
+    place: int
+    """Of the question among those answered together."""
+    question: Question
+    view: View
+    prompt: Prompt
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """What one view gave: its samples, and what it says of every answer."""
 
@@ -42,9 +53,11 @@ class Reading:
     samples: tuple[Sample, ...]
     distribution: Mapping[str, float]
     """Answer → probability, from the options' likelihoods or from the samples' votes."""
-    prompt_flops: float
-    sample_flops: float
+    prompt_flops: float = 0.0
+    sample_flops: float = 0.0
     bits_per_byte: float | None = None
+    n_dropped: int = 0
+    """Passages that did not fit the prompt."""
 
 
 def answer(questions: Sequence[Question], arm: Arm, stack: Stack, others: Sequence[Question] = ()) -> list[Answer]:
@@ -53,6 +66,8 @@ def answer(questions: Sequence[Question], arm: Arm, stack: Stack, others: Sequen
     others: the whole benchmark, from which `shuffled` takes another question. Raises ReaderError where the reader
     cannot do what the prompt form asks for.
     """
+    if isinstance(stack.reader, Solver) and (arm.vote or arm.bag or arm.docs):
+        raise UsageError(f"the reader {stack.reader.spec} draws no samples, so the arm {arm.name} means nothing to it")
     found = stack.finder.find(questions, arm, others)
     if isinstance(stack.reader, Solver):
         return [_solve(q, f, arm, stack.reader) for q, f in zip(questions, found, strict=True)]
@@ -82,6 +97,7 @@ def _vote(question: Question, found: Found, readings: Sequence[Reading], arm: Ar
             "samples": math.fsum(reading.sample_flops for reading in readings),
         },
         bits_per_byte=readings[0].bits_per_byte if readings else None,
+        n_dropped=max((reading.n_dropped for reading in readings), default=0),
     )
 
 
@@ -122,20 +138,24 @@ def read_views(
     """For each question, the readings of its views; equal prompts are read once."""
     reader = stack.reader
     assert isinstance(reader, Reader)
-    prompts = [[_prompt(q, view, stack, reader) for view in own] for q, own in zip(questions, views, strict=True)]
-    if stack.settings.form in SAMPLED_FORMS:
-        return _generate(questions, views, prompts, arm, stack, reader)
-    return _score_options(questions, views, prompts, reader)
+    asked: list[Asked] = []
+    readings: list[list[Reading]] = [[] for _ in questions]
+    for place, (question, own) in enumerate(zip(questions, views, strict=True)):
+        for view in own:
+            prompt = _prompt(question, view, stack, reader)
+            if _fits(prompt, question, stack.settings, reader):
+                asked.append(Asked(place, question, view, prompt))
+            else:
+                readings[place].append(Reading(view, (), {}, n_dropped=prompt.n_dropped))
+    read = _generate if stack.settings.form in SAMPLED_FORMS else _score_options
+    for one, reading in zip(asked, read(asked, arm, stack, reader), strict=True):
+        readings[one.place].append(reading)
+    return readings
 
 
 def _prompt(question: Question, view: View, stack: Stack, reader: Reader) -> Prompt:
     settings = stack.settings
     exemplars = stack.exemplars.get(question.subject) or stack.exemplars.get("") or ()
-    context = getattr(reader, "max_length", None)
-    budget = settings.budget_tokens or context
-    if context is not None and budget is not None:
-        reserve = settings.max_tokens if settings.form in SAMPLED_FORMS else _longest_option(question)
-        budget = min(budget, max(1, context - min(reserve, context // 2)))
     return build_prompt(
         question,
         view.hits,
@@ -143,40 +163,48 @@ def _prompt(question: Question, view: View, stack: Stack, reader: Reader) -> Pro
         exemplars=exemplars,
         option_order=view.option_order,
         wording=view.wording,
-        budget_tokens=budget,
+        budget_tokens=_budget(question, settings, reader),
         count_tokens=getattr(reader, "count_tokens", None),
         control_tokens=getattr(reader, "control_tokens", ()),
     )
 
 
-def _longest_option(question: Question) -> int:
-    """Room for the longest option: a token holds at least one byte."""
-    return max((len(choice.encode()) for choice in question.choices or ()), default=0) + 2
+def _budget(question: Question, settings: Settings, reader: Reader) -> int | None:
+    """Tokens that a prompt may take: the recipe's, and never so many that the answer has no room left."""
+    context: int | None = getattr(reader, "max_length", None)
+    if context is None:
+        return settings.budget_tokens
+    if settings.form in SAMPLED_FORMS:
+        room = min(settings.max_tokens, generation_limits(question, settings.form)[1])
+    else:
+        # A token holds at least one byte.
+        room = max((len(choice.encode()) for choice in question.choices or ()), default=0) + 2
+    fits = max(1, context - min(room, context // 2))
+    return min(settings.budget_tokens or fits, fits)
 
 
-def _score_options(
-    questions: Sequence[Question],
-    views: Sequence[Sequence[View]],
-    prompts: Sequence[Sequence[Prompt]],
-    reader: Reader,
-) -> list[list[Reading]]:
+def _fits(prompt: Prompt, question: Question, settings: Settings, reader: Reader) -> bool:
+    """Whether the reader can take the prompt at all; a question longer than its context cannot be read."""
+    budget = _budget(question, settings, reader)
+    count = getattr(reader, "count_tokens", None)
+    if budget is None or count is None or len(prompt.text.encode()) <= budget:
+        return True
+    return bool(count(prompt.text) <= budget)
+
+
+def _score_options(asked: Sequence[Asked], arm: Arm, stack: Stack, reader: Reader) -> list[Reading]:
     if "loglikelihood" not in reader.can:
         raise ReaderError(
             f"the reader {reader.spec} gives no log-likelihoods to score options by; use the form chat or short"
         )
-    requests = list(dict.fromkeys((p.text, p.continuations) for own in prompts for p in own))
+    requests = list(dict.fromkeys((one.prompt.text, one.prompt.continuations) for one in asked))
     scored = dict(zip(requests, reader.loglikelihood(requests), strict=True))
-    return [
-        [
-            _option_reading(question, view, prompt, scored[prompt.text, prompt.continuations], reader)
-            for view, prompt in zip(own_views, own_prompts, strict=True)
-        ]
-        for question, own_views, own_prompts in zip(questions, views, prompts, strict=True)
-    ]
+    return [_option_reading(one, scored[one.prompt.text, one.prompt.continuations], reader) for one in asked]
 
 
-def _option_reading(question: Question, view: View, prompt: Prompt, scored: Scored, reader: Reader) -> Reading:
+def _option_reading(one: Asked, scored: Scored, reader: Reader) -> Reading:
     """The option that the reader finds likeliest, and its distribution over all of them (in published letters)."""
+    question, prompt = one.question, one.prompt
     cloze = prompt.form == "cloze"
     scores = option_scores(scored.logprobs, scored.n_tokens, prompt.continuations, normalise=prompt.normalise)
     sizes = [len(text.strip().encode()) for text in prompt.continuations]
@@ -196,70 +224,76 @@ def _option_reading(question: Question, view: View, prompt: Prompt, scored: Scor
         n_tokens=sum(scored.n_tokens),
         logprob=math.log(distribution[letter]),
     )
+    n_prompt = scored.n_prompt_tokens
+    n_further = max(0, scored.n_computed_tokens - n_prompt)
+    mean_tokens = sum(scored.n_tokens) / len(scored.n_tokens)
     return Reading(
-        view,
+        one.view,
         (sample,),
         distribution,
-        prompt_flops=_forward_flops(reader, scored.n_prompt_tokens, 0),
-        sample_flops=_forward_flops(
-            reader, max(0, scored.n_computed_tokens - scored.n_prompt_tokens), scored.n_prompt_tokens
-        ),
+        prompt_flops=_forward_flops(reader, n_prompt, n_prompt / 2),
+        sample_flops=_forward_flops(reader, n_further, n_prompt + mean_tokens / 2),
         bits_per_byte=-scored.logprobs[gold] / (max(1, sizes[gold]) * math.log(2))
         if cloze and gold is not None
         else None,
+        n_dropped=prompt.n_dropped,
     )
 
 
-def _generate(
-    questions: Sequence[Question],
-    views: Sequence[Sequence[View]],
-    prompts: Sequence[Sequence[Prompt]],
-    arm: Arm,
-    stack: Stack,
-    reader: Reader,
-) -> list[list[Reading]]:
+def _generate(asked: Sequence[Asked], arm: Arm, stack: Stack, reader: Reader) -> list[Reading]:
+    """Samples for every view. A reader draws from its prompt, so views with equal prompts share one request.
+
+    They share it in turn: two bags that hold the same passages get different samples, not the same one twice.
+    """
     if "generate" not in reader.can:
         raise ReaderError(f"the reader {reader.spec} cannot generate; use the form cloze or letters")
-    flat = [
-        (place, question, view, prompt)
-        for place, (question, own_views, own_prompts) in enumerate(zip(questions, views, prompts, strict=True))
-        for view, prompt in zip(own_views, own_prompts, strict=True)
-    ]
-    readings: list[list[Reading]] = [[] for _ in questions]
-    several = arm.vote or arm.docs
-    # One call for prompts that are asked alike; in practice one call, since a benchmark has one form.
-    for kind in dict.fromkeys((view.n_draws, prompt.stop, prompt.max_tokens) for _, _, view, prompt in flat):
-        alike = [entry for entry in flat if (entry[2].n_draws, entry[3].stop, entry[3].max_tokens) == kind]
-        n_draws, stop, max_tokens = kind
-        drawn = reader.generate(
-            [prompt.text for _, _, _, prompt in alike],
-            n=n_draws,
-            temperature=stack.settings.temperature if several else 0.0,
+    # How many samples each prompt must give: enough for the question that asks it most.
+    wanted: dict[tuple[int, str], int] = {}
+    for one in asked:
+        wanted[one.place, one.prompt.text] = wanted.get((one.place, one.prompt.text), 0) + one.view.n_draws
+    draws: dict[str, int] = {}
+    for (_, text), n in wanted.items():
+        draws[text] = max(n, draws.get(text, 0))
+    limits = {one.prompt.text: (one.prompt.stop, one.prompt.max_tokens) for one in asked}
+    drawn: dict[str, list[Sample]] = {}
+    for n, (stop, max_tokens) in dict.fromkeys((draws[text], limits[text]) for text in draws):
+        texts = [text for text in draws if draws[text] == n and limits[text] == (stop, max_tokens)]
+        given = reader.generate(
+            texts,
+            n=n,
+            temperature=stack.settings.temperature if arm.vote or arm.docs else 0.0,
             max_tokens=min(max_tokens, stack.settings.max_tokens),
             seed=stack.settings.seed,
             stop=stop,
         )
-        for (place, question, view, _), samples in zip(alike, drawn, strict=True):
-            readings[place].append(_sampled_reading(question, view, samples, stack.scorer, reader))
+        drawn.update(zip(texts, given, strict=True))
+    taken: dict[tuple[int, str], int] = {}
+    readings = []
+    for one in asked:
+        first = taken.get((one.place, one.prompt.text), 0)
+        taken[one.place, one.prompt.text] = first + one.view.n_draws
+        samples = drawn[one.prompt.text][first : first + one.view.n_draws]
+        readings.append(_sampled_reading(one, samples, stack.scorer, reader))
     return readings
 
 
-def _sampled_reading(
-    question: Question, view: View, samples: Sequence[Sample], scorer: Scorer, reader: Reader
-) -> Reading:
-    voted = tuple(replace(sample, vote=scorer.extract(sample.text, question)) for sample in samples)
+def _sampled_reading(one: Asked, samples: Sequence[Sample], scorer: Scorer, reader: Reader) -> Reading:
+    voted = tuple(replace(sample, vote=scorer.extract(sample.text, one.question)) for sample in samples)
     votes = tally(voted, scorer.same)
-    n_prompt = sum(sample.n_prompt_tokens for sample in samples)
+    # The first sample of a prefill carries the prompt's tokens, those that cost no further prefill carry none.
+    prefills = [sample.n_prompt_tokens for sample in samples if sample.n_prompt_tokens]
+    n_prompt = max(prefills, default=0)
     return Reading(
-        view,
+        one.view,
         voted,
         {name: count / len(voted) for name, count in votes.items()},
-        prompt_flops=_forward_flops(reader, n_prompt, 0),
-        sample_flops=_forward_flops(reader, sum(sample.n_tokens for sample in samples), n_prompt),
+        prompt_flops=math.fsum(_forward_flops(reader, n, n / 2) for n in prefills),
+        sample_flops=math.fsum(_forward_flops(reader, s.n_tokens, n_prompt + s.n_tokens / 2) for s in samples),
+        n_dropped=one.prompt.n_dropped,
     )
 
 
 def _forward_flops(reader: Reader, n_tokens: float, context: float) -> float:
-    """FLOPs of n_tokens after `context` others; 0 where the reader's size is not known (an endpoint)."""
+    """FLOPs of n_tokens tokens that each attend to `context`; 0 where the reader's size is not known (an endpoint)."""
     forward = getattr(reader, "forward_flops", None)
-    return float(forward(n_tokens, context + n_tokens / 2)) if forward and n_tokens else 0.0
+    return float(forward(n_tokens, context)) if forward and n_tokens else 0.0

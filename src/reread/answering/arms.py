@@ -26,7 +26,6 @@ BASES: dict[str, PassageSource] = {
     "oracle": "oracle",
 }
 MODIFIERS = ("mmr", "bag", "options", "sc", "vr", "kN")
-CONTROLS = ("random", "shuffled", "oracle")
 
 
 @dataclass(frozen=True, slots=True)

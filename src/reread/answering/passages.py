@@ -68,7 +68,12 @@ class PassageFinder:
 
     def _of_another(self, question: Question, others: Sequence[Question], arm: Arm) -> Found:
         partner = _partner(question, others, self.settings.seed)
-        return self._retrieved([partner], arm)[0] if partner else Found()
+        if partner is None:
+            return Found()
+        found = self._retrieved([partner], arm)[0]
+        # Not the partner's scores: they say how well the passages fit another question.
+        shown = _as_hits([hit.passage for hit in found.hits], "shuffled")
+        return Found(shown, found.search_flops, found.rerank_flops)
 
     def _retrieved(self, questions: Sequence[Question], arm: Arm) -> list[Found]:
         k = arm.k or self.settings.k
@@ -83,7 +88,7 @@ class PassageFinder:
         if not questions:
             return []
         assert self.datastore is not None, "arms with passages are refused earlier where there is no datastore"
-        choosing = arm.rerank or arm.mmr
+        choosing = arm.rerank or arm.mmr or making == "options"
         retriever = Retriever(
             self.datastore,
             kind=self._kind,

@@ -33,16 +33,16 @@ class View:
     """Published positions in the order shown; None is the published order."""
     n_draws: int = 1
     """Samples drawn from this view; always 1 where log-likelihoods are read."""
-    seed: int = 0
 
 
 def views_of(question: Question, hits: Sequence[Hit], arm: Arm, settings: Settings) -> list[View]:
     """The arm's views of a question. A cloze question without other wordings has one: nothing in it can vary.
 
-    `docs` looks at each hit alone.
+    `docs` looks at each hit alone (and at the bare question where nothing was found).
     """
     if arm.docs:
-        return [view for hit in hits for view in _varied(question, (hit,), settings, vary=True, bag=False)]
+        alone: list[tuple[Hit, ...]] = [(hit,) for hit in hits] or [()]
+        return [view for shown in alone for view in _varied(question, shown, settings, vary=True, bag=False)]
     return _varied(question, tuple(hits), settings, vary=arm.vote, bag=arm.bag)
 
 
@@ -55,15 +55,13 @@ def _varied(question: Question, hits: tuple[Hit, ...], settings: Settings, *, va
         n_views = min(settings.n_samples, len(wordings))
     views = []
     for number in range(n_views):
-        seed = content_seed(settings.seed, question.id, question.text, number)
-        draw = random.Random(seed)
+        draw = random.Random(content_seed(settings.seed, question.id, question.text, number))
         views.append(
             View(
                 hits=_bag(hits, settings.bag_frac, draw) if bag else hits,
                 wording=wordings[number % len(wordings)],
                 option_order=_permutation(question, draw, number) if vary and settings.form == "letters" else None,
                 n_draws=settings.n_samples if vary and sampled and not bag else 1,
-                seed=seed,
             )
         )
     return views

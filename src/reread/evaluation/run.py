@@ -23,6 +23,14 @@ MAX_TEXT_CHARS = 20_000
 Progress = Callable[[int, int | None], None]
 
 
+class Written:
+    """What a run's answers and passages hold already; read once, kept up to date while answering."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self.answers = {(row["benchmark"], row["rung"], row["arm"], row["question_id"]) for row in run.answers.read()}
+        self.passages = {row["passage_id"] for row in run.passages.read()}
+
+
 def evaluate(
     run: RunFolder,
     rung: str,
@@ -30,37 +38,35 @@ def evaluate(
     arms: Sequence[Arm],
     stack: Stack,
     *,
+    written: Written | None = None,
     grade: Callable[[Question, str], tuple[float, str]] | None = None,
     progress: Progress | None = None,
 ) -> int:
     """Answer what is not answered yet, arm by arm, and append it to the run's answers; returns how many.
 
+    Questions are asked in the same batches as in an undisturbed run: a batch that a kill cut in two is asked whole
+    again and its missing part kept, so that rounding, which depends on the batch, cannot make a resumed run differ.
     grade: for benchmarks graded by a model, (question, answer) → (score, grade); else the stack's scorer compares.
     """
-    benchmark = questions[0].benchmark if questions else ""
-    answered = {
-        (row["arm"], row["question_id"])
-        for row in run.answers.read()
-        if row["benchmark"] == benchmark and row["rung"] == rung
-    }
+    written = written or Written(run)
     asked = [(arm, [q for q in questions if stack.finder.can_show(q, arm)]) for arm in arms]
     total = sum(len(own) for _, own in asked)
     n_done = n_new = 0
     with run.answers as answers, run.passages as passages:
-        seen = {row["passage_id"] for row in run.passages.read()}
         for arm, own in asked:
-            pending = [question for question in own if (arm.name, question.id) not in answered]
-            n_done += len(own) - len(pending)
-            for batch in _batches(pending):
-                for question, given in zip(batch, answer(batch, arm, stack, questions), strict=True):
-                    _keep_passages(passages, given.hits, seen)
-                    answers.append(answer_row(question, given, rung, stack, grade))
+            for batch in _batches(own):
+                keys = [(question.benchmark, rung, arm.name, question.id) for question in batch]
+                missing = {key for key in keys if key not in written.answers}
+                given = answer(batch, arm, stack, questions) if missing else []
+                for key, question, found in zip(keys, batch, given, strict=False):
+                    if key in missing:
+                        _keep_passages(passages, found.hits, written.passages)
+                        answers.append(answer_row(question, found, rung, stack, grade))
+                        written.answers.add(key)
                 n_done += len(batch)
-                n_new += len(batch)
+                n_new += len(missing)
                 if progress is not None:
                     progress(n_done, total)
-    if progress is not None:
-        progress(total, total)
     return n_new
 
 
@@ -115,6 +121,8 @@ def answer_row(
         row["f1"] = f1(given.answer, question)
     if name is not None:
         row["grade"] = name
+    if given.n_dropped:
+        row["n_dropped"] = given.n_dropped
     if given.bits_per_byte is not None:
         row["bits_per_byte"] = given.bits_per_byte
     return row

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from reread.answering.arms import parse_arm
 from reread.evaluation.statistics import compare, holm, wilson
 
 STAGES = ("search", "rerank", "prompt", "samples")
 """What a question costs, in the order in which it is spent."""
 
+BASELINE, RANDOM = "baseline", "random"
 MAX_SUBJECTS = 100
 """A benchmark with more subjects than this gets no per-subject table."""
 
@@ -42,7 +44,7 @@ def cells(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, Ce
 
 
 def arm_score(cell: Cell) -> dict[str, Any]:
-    """n, accuracy with Wilson's 95 % interval, unparsed answers, mean FLOPs and tokens a question, F1 where scored."""
+    """n, accuracy with Wilson's 95 % interval, answers unparsed and answers with passages dropped, mean FLOPs and tokens a question, F1 where scored."""
     rows = list(cell.rows.values())
     n = len(rows)
     correct = math.fsum(float(row["score"]) for row in rows)
@@ -53,6 +55,7 @@ def arm_score(cell: Cell) -> dict[str, Any]:
         "low": interval.low if interval else None,
         "high": interval.high if interval else None,
         "unparsed": sum(row["answer"] is None for row in rows),
+        "passages_dropped": sum(row.get("n_dropped", 0) > 0 for row in rows),
         "flops_per_question": math.fsum(sum(row["flops"].values()) for row in rows) / n if n else None,
         "flops_by_stage": {stage: math.fsum(row["flops"].get(stage, 0.0) for row in rows) / n for stage in STAGES if n},
         "tokens_per_question": sum(row["n_prompt_tokens"] + row["n_tokens"] for row in rows) / n if n else None,
@@ -70,16 +73,15 @@ def arm_score(cell: Cell) -> dict[str, Any]:
 
 
 def comparisons(arms: Mapping[str, Cell], seed: int = 0) -> list[dict[str, Any]]:
-    """Every arm against `baseline` (against `random` where there is none), and `oracle` against `random`.
+    """Every arm against `baseline`, and every arm with chosen passages against `random`.
 
-    Always over the questions that both answered.
-
-    p is McNemar's mid-p; p_holm is corrected for the number of comparisons in this list.
+    Where there is no baseline, against `random`; where there is neither, against the first arm. Always over the
+    questions that both answered. p is McNemar's mid-p; p_holm is corrected for the comparisons in this list.
     """
-    reference = next((arm for arm in ("baseline", "random") if arm in arms), None)
-    pairs = [(reference, arm) for arm in arms if reference and arm != reference]
-    if reference == "baseline" and "random" in arms and "oracle" in arms:
-        pairs.append(("random", "oracle"))
+    reference = next((arm for arm in (BASELINE, RANDOM) if arm in arms), next(iter(arms), None))
+    pairs = [(reference, arm) for arm in arms if reference is not None and arm != reference]
+    if reference == BASELINE and RANDOM in arms:
+        pairs += [(RANDOM, arm) for arm in arms if parse_arm(arm).passages in ("retrieved", "oracle")]
     compared: list[dict[str, Any]] = []
     for a, b in pairs:
         shared = [question_id for question_id in arms[a].rows if question_id in arms[b].rows]

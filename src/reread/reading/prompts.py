@@ -116,7 +116,7 @@ def build_prompt(
     if budget_tokens is not None:
         n_hits, n_skipped = _fit(text, hits, len(exemplars), render, budget_tokens, count_tokens or _estimate)
         text = render(n_hits, n_skipped)
-    stop, max_tokens = _limits(question, form)
+    stop, max_tokens = generation_limits(question, form)
     return Prompt(
         form=form,
         text=text,
@@ -288,7 +288,8 @@ def _continuations(
     return tuple(" " + neutralise(choice, control_tokens) for choice in question.choices)
 
 
-def _limits(question: Question, form: str) -> tuple[tuple[str, ...], int]:
+def generation_limits(question: Question, form: str) -> tuple[tuple[str, ...], int]:
+    """Strings at which a generation of this form ends, and the tokens it reasonably takes."""
     kind = question.meta.get("kind", "short")
     if form == "chat":
         return (), 256 if kind == "short" and question.choices is None else 2048

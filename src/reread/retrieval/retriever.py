@@ -69,7 +69,7 @@ class Retriever:
             if self.reranker is not None:
                 before = getattr(self.reranker, "flops", 0.0)
                 text = question if isinstance(question, str) else question.text
-                hits = rerank(text, hits[: self.fetch_k], self.reranker)
+                hits = rerank(text, hits[: max(k, self.fetch_k)], self.reranker)
                 rerank_flops = getattr(self.reranker, "flops", 0.0) - before
             kept = [replace(hit, rank=n) for n, hit in enumerate(hits[:k], 1)]
             retrievals.append(Retrieval(kept, sum(part.flops for part in parts), rerank_flops))

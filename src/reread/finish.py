@@ -1,0 +1,153 @@
+"""From a run folder's files to its scores and report, without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from reread.analysis.ledger import Charge, bill, break_even
+from reread.analysis.measure import curve_json, measure, multiplier_json, sensitivity_json
+from reread.benchmarks import get_spec
+from reread.errors import FitError, RunFolderError, UsageError
+from reread.evaluation.recall import recall_table
+from reread.evaluation.scores import benchmark_scores, cells
+from reread.recipe import Recipe, parse_recipe
+from reread.runs import JsonLines, RunFolder, write_json_atomically
+
+
+def finish(out: Path) -> dict[str, Any]:
+    """Scores, figures and report of a run folder, rebuilt from its answers; returns the scores.
+
+    Raises RunFolderError where `out` is no run folder.
+    """
+    from reread.report import write_report
+
+    run = RunFolder(out)
+    recipe, manifest = _recipe(run), run.manifest()
+    if not manifest:
+        raise RunFolderError(f"{out} has no manifest.json, so its run has not begun to answer; run its recipe again")
+    scores = _scores(run, recipe, manifest)
+    write_json_atomically(run.scores_path, scores)
+    for name in scores["benchmarks"]:
+        _add_multipliers(run, recipe, name, scores)
+    _add_bill(scores, manifest)
+    write_json_atomically(run.scores_path, scores)
+    write_report(out, out / "report.html")
+    return scores
+
+
+def _recipe(run: RunFolder) -> Recipe:
+    if not run.recipe_path.exists():
+        raise RunFolderError(f"{run.path} is no run folder: it has no {run.recipe_path.name}")
+    try:
+        data = yaml.safe_load(run.recipe_path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RunFolderError(f"{run.recipe_path} cannot be read ({error}); put it back, or start a new run") from None
+    return parse_recipe(data if isinstance(data, dict) else {}, where=str(run.recipe_path))
+
+
+def _scores(run: RunFolder, recipe: Recipe, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    subject_of = {(row["benchmark"], row["question_id"]): row["subject"] for row in run.questions.read()}
+    train_flops = {reader["name"]: reader["train_flops"] for reader in manifest["readers"]}
+    answered = cells(run.answers.read())
+    recall_rows = list(JsonLines(run.path / "recall.jsonl").read())
+    scores: dict[str, Any] = {}
+    for name, facts in manifest["benchmarks"].items():
+        entry = benchmark_scores(
+            answered.get(name, {}),
+            train_flops,
+            {question_id: subject for (benchmark, question_id), subject in subject_of.items() if benchmark == name},
+            kind=facts["kind"],
+            chance=facts["chance"] or 0.0,
+            seed=recipe.seed,
+        )
+        own = [row for row in recall_rows if row["benchmark"] == name]
+        if own:
+            entry["retrieval"] = recall_table(own, recipe.retrieval.recall_at)
+        if facts.get("metric"):
+            entry["metric"] = facts["metric"]
+        if len(entry["rungs"]) == 1:
+            entry["arms"], entry["comparisons"] = entry["rungs"][0]["arms"], entry["rungs"][0]["comparisons"]
+        scores[name] = entry
+    headline = get_spec(recipe.benchmarks[0].benchmark.partition(":")[0]).name
+    return {
+        "name": recipe.name,
+        "headline": headline,
+        "published": recipe.published,
+        "rungs": scores[headline]["rungs"],
+        "curve": None,
+        "benchmarks": scores,
+        "ledger": {},
+        "decontamination": manifest.get("decontamination"),
+        "warnings": manifest.get("warnings") or [],
+    }
+
+
+def _add_multipliers(run: RunFolder, recipe: Recipe, name: str, scores: dict[str, Any]) -> None:
+    """The curve through the rungs' baselines, and every arm's multiplier, where there is a ladder."""
+    entry = scores["benchmarks"][name]
+    rungs = {rung["name"]: rung for rung in entry["rungs"]}
+    with_baseline = [rung for rung in rungs.values() if rung["train_flops"] and "baseline" in rung["arms"]]
+    if len(with_baseline) < 2:
+        return
+    curve = recipe.curve
+    ceilings = {get_spec(b.benchmark.partition(":")[0]).name: b.ceiling for b in recipe.benchmarks}
+    try:
+        analysis = measure(
+            [run.path],
+            benchmark=name,
+            kind=curve.fit,
+            floor=curve.floor if curve.floor is not None else entry["chance"],
+            ceiling=ceilings.get(name) or curve.ceiling,
+            weights=curve.weights,
+            seed=recipe.seed,
+        )
+    except (FitError, UsageError) as error:
+        entry["curve_error"] = str(error)
+        return
+    entry["curve"] = curve_json(analysis.measured.curve)
+    entry["sensitivity"] = sensitivity_json(analysis.points, analysis.choice)
+    by_flops = {rung["train_flops"]: rung for rung in with_baseline}
+    for point in analysis.measured.multipliers:
+        rung = by_flops.get(point.train_flops) if point.train_flops else rungs.get(point.reader)
+        if rung is not None:
+            rung["multipliers"][point.arm] = multiplier_json(point)
+    if name == scores["headline"]:
+        scores["curve"], scores["rungs"] = entry["curve"], entry["rungs"]
+
+
+def _add_bill(scores: dict[str, Any], manifest: Mapping[str, Any]) -> None:
+    """What everything cost, by stage, and after how many questions training more would have been cheaper."""
+    index_flops = float((manifest.get("build") or {}).get("index_flops") or 0.0)
+    headline = scores["benchmarks"][scores["headline"]]
+    charges = [Charge("index", index_flops)] if index_flops else []
+    even = []
+    for rung in headline["rungs"]:
+        if rung["train_flops"]:
+            charges.append(Charge("train", rung["train_flops"], rung["name"]))
+        baseline = rung["arms"].get("baseline")
+        for arm, score in rung["arms"].items():
+            for stage, flops in score["flops_by_stage"].items():
+                charges.append(Charge(stage, flops * score["n"], rung["name"], arm))
+            multiplier = rung["multipliers"].get(arm)
+            if multiplier and baseline and rung["train_flops"]:
+                found = break_even(
+                    rung["name"],
+                    arm,
+                    train_flops=rung["train_flops"],
+                    equivalent_flops=multiplier["equivalent_flops"],
+                    index_flops=index_flops if score["flops_by_stage"]["search"] else 0.0,
+                    flops_per_question=score["flops_per_question"],
+                    baseline_flops_per_question=baseline["flops_per_question"],
+                )
+                even.append(asdict(found))
+    scores["ledger"] = {
+        "benchmark": scores["headline"],
+        "stages": [asdict(charge) for charge in charges],
+        "bill": [asdict(row) for row in bill(charges)],
+        "break_even": even,
+    }

@@ -1,0 +1,90 @@
+"""What a corpus, a benchmark or a model wrote is shown, but never obeyed by the terminal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reread import ask as ask_module
+from reread import report
+from reread.analysis.changes import changes
+from reread.ask import Asked
+from reread.cli import ask, probe, run
+from reread.cli.hits import plain
+from reread.report.examples import Example, Examples, Option, ShownPassage
+from reread.types import Answer, Hit, Passage, Sample
+
+CLEAR = "\x1b[2J\x1b[H"
+RETITLE = "\x1b]0;owned\x07"
+C1 = "\x9b2J"
+
+
+def obeyed(shown: str) -> list[str]:
+    """The control characters in what was printed, but for tabs and line ends."""
+    return [character for character in shown if character not in "\t\n" and character != plain(character)]
+
+
+@given(st.text())
+def test_plain_text_holds_no_control_but_tabs_and_line_ends_and_keeps_all_else(text: str) -> None:
+    shown = plain(text)
+    assert len(shown) == len(text)
+    for before, after in zip(text, shown, strict=True):
+        is_control = (ord(before) < 32 or 127 <= ord(before) < 160) and before not in "\t\n"
+        assert after == ("\ufffd" if is_control else before)
+
+
+def test_a_hostile_passage_title_and_file_name_do_not_reach_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REREAD_CACHE", str(tmp_path / "cache"))
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    record = {"id": "1", "title": f"Harbour {RETITLE}", "text": f"The harbour {CLEAR} opens in {C1} March."}
+    (notes / f"plan{CLEAR}.jsonl").write_text(json.dumps(record) + "\n", encoding="utf-8")
+    assert run(["ask", str(notes), "When does the harbour open?", "--reader", "none"]) == 0
+    shown = capsys.readouterr().out
+    assert "harbour \ufffd[2J" in shown
+    assert not obeyed(shown)
+
+
+def test_a_hostile_answer_does_not_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    passage = Passage(f"p{CLEAR}", f"d{CLEAR}", 0, f"text{CLEAR}", "", f"s{CLEAR}")
+    sample = Sample(f"Answer: March{CLEAR}", f"March{CLEAR}", 9, 3)
+    given = Answer(
+        "q",
+        "retrieval",
+        (Hit(passage, 1, 1.0),),
+        (sample,),
+        {f"March{CLEAR}": 1.0},
+        f"March{CLEAR}",
+        1.0,
+        {"samples": 1.0},
+    )
+    ask._show(Asked("When?", given.hits, given, f"openai:{RETITLE}@http://localhost/v1"), as_json=False)
+    shown = capsys.readouterr().out
+    assert "March\ufffd[2J" in shown
+    assert not obeyed(shown)
+
+
+def test_a_hostile_lesson_does_not_reach_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = (Option("A", f"March{CLEAR}", True), Option("B", "May", False))
+    passage = ShownPassage(1, f"Title{CLEAR}", "d", ((f"It opens in {CLEAR}", False), ("March", True)), True)
+    case = Example(f"When does it open{RETITLE}", "s", options, "A", "B", f"A{C1}", (passage,))
+    lessons = Examples(f"rung{CLEAR}[bold]", "retrieval", "baseline", changes({}, {}), (case,), (case,))
+
+    class Run:
+        benchmarks = (None,)
+
+    monkeypatch.setattr(report, "load_run", lambda out: Run())
+    monkeypatch.setattr(report, "examples", lambda run, scores: lessons)
+    probe._show_lessons(tmp_path)
+    shown = capsys.readouterr().out
+    assert "It opens in \ufffd[2J" in shown
+    assert "[bold]" in shown
+    assert not obeyed(shown)
