@@ -124,7 +124,8 @@ def _answer(
         "score": float(right), "confidence": 0.8, "votes": {answer: 1.0} if answer else {},
         "samples": [{"text": f"Answer: {answer}", "vote": answer, "n_prompt_tokens": 60, "n_tokens": 4,
                      "logprob": -0.3}],
-        "hits": hits if with_hits else [], "n_prompt_tokens": 60, "n_tokens": 4, "flops": flops,
+        "hits": hits if with_hits else [], "bits_per_byte": 0.4 + i / 1000,
+        "n_prompt_tokens": 60, "n_tokens": 4, "flops": flops,
     }  # fmt: skip
 
 

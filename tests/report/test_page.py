@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
+from rich.console import Console
 
+from reread.analysis.measure import skipped_json
 from reread.errors import UsageError
-from reread.report import load_run, render_html, write_report
+from reread.report import load_run, render_html, score_table, write_report
+from reread.report.series import ladder_series
 
 WriteRun = Callable[..., Path]
 
@@ -53,6 +58,13 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, write_run: WriteRun) -> Path:
     return write_run(tmp_path_factory.mktemp("run"), n=150)
+
+
+def printed(table: object) -> str:
+    console = Console(file=io.StringIO(), width=120, highlight=False)
+    console.print(table)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -219,6 +231,132 @@ def test_a_fallen_accuracy_is_not_called_raised(tmp_path: Path, write_run: Write
     folder = write_run(tmp_path, n=200, n_rungs=1, ladder=False, arms={"baseline": 0.2, "retrieval": 0.0})
     text = Page(render_html(load_run(folder))).text
     assert "retrieval lowered accuracy" in text
+
+
+def changed(folder: Path, change: Callable[[dict[str, Any]], None]) -> str:
+    """The text of the run's page after a change to its scores.json."""
+    scores = json.loads((folder / "scores.json").read_text())
+    change(scores)
+    (folder / "scores.json").write_text(json.dumps(scores))
+    return Page(render_html(load_run(folder))).text
+
+
+def compared(a: str, b: str, difference: float, p: float) -> dict[str, Any]:
+    return {"a": a, "b": b, "n": 60, "difference": difference, "low": difference - 0.1, "high": difference + 0.1,
+            "p": p, "p_holm": p, "mended": 9, "broken": 1}  # fmt: skip
+
+
+def test_bits_per_byte_of_the_gold_option_stand_in_the_page(page: str, folder: Path) -> None:
+    scores = json.loads((folder / "scores.json").read_text())
+    bits = scores["rungs"][0]["arms"]["baseline"]["gold_bits_per_byte"]
+    assert bits == pytest.approx(0.4 + 149 / 2000)
+    text = Page(page).text
+    assert "bits per byte" in text and f"{bits:.3f}" in text
+
+
+def test_answers_whose_passages_did_not_fit_are_counted(tmp_path: Path, write_run: WriteRun) -> None:
+    folder = write_run(tmp_path, n=60, n_rungs=1, ladder=False, arms={"baseline": 0.0, "retrieval": 0.1})
+
+    def drop(dropped: int) -> str:
+        def change(scores: dict[str, Any]) -> None:
+            for arm, score in scores["benchmarks"]["world"]["rungs"][0]["arms"].items():
+                score["passages_dropped"] = dropped if arm == "retrieval" else 0
+
+        return changed(folder, change)
+
+    assert "For 17 of 120 answers, not every passage fitted the prompt" in drop(17)
+    assert "passages dropped" in drop(17)
+    assert "passage fitted" not in drop(0) and "passages dropped" not in drop(0)
+
+
+def test_retrieval_is_set_against_random_passages_where_the_run_did_so(tmp_path: Path, write_run: WriteRun) -> None:
+    folder = write_run(tmp_path, n=60, n_rungs=1, ladder=False, arms={"baseline": 0.0, "retrieval": 0.1, "random": 0.0})
+
+    def with_pair(scores: dict[str, Any]) -> None:
+        made = [compared("baseline", "retrieval", 0.1, 0.03), compared("baseline", "random", 0.0, 1.0)]
+        scores["benchmarks"]["world"]["rungs"][0]["comparisons"] = [
+            *made,
+            compared("random", "retrieval", 0.123, 0.011),
+        ]
+
+    text = changed(folder, with_pair)
+    assert "retrieval against random" in text and "over random" in text
+    assert "+12.3" in text and "p 0.011" in text
+    assert "12.3*" in printed(score_table(load_run(folder)))
+
+    def without_pair(scores: dict[str, Any]) -> None:
+        scores["benchmarks"]["world"]["rungs"][0]["comparisons"].pop()
+
+    text = changed(folder, without_pair)
+    assert "retrieval against random" not in text and "over random" not in text
+
+
+def test_differences_are_to_the_arm_that_the_run_compared_with(tmp_path: Path, write_run: WriteRun) -> None:
+    folder = write_run(tmp_path, n=60, n_rungs=1, ladder=False, arms={"docs": 0.0, "retrieval": 0.1})
+
+    def change(scores: dict[str, Any]) -> None:
+        rung = scores["benchmarks"]["world"]["rungs"][0]
+        rung["comparisons"] = [compared("docs", "retrieval", 0.1, 0.03)]
+
+    text = changed(folder, change)
+    assert "over docs" in text and "against docs, raised accuracy" in text
+    assert "With docs: " in text and "With retrieval: " in text
+
+
+def test_readers_compared_with_different_arms_are_each_shown_with_their_own(
+    tmp_path: Path, write_run: WriteRun
+) -> None:
+    folder = write_run(tmp_path, n=60, n_rungs=2, ladder=False, arms={"baseline": 0.0, "random": 0.0, "retrieval": 0.1})
+
+    def change(scores: dict[str, Any]) -> None:
+        first, second = scores["benchmarks"]["world"]["rungs"]
+        first["comparisons"] = [compared("baseline", "retrieval", 0.111, 0.5)]
+        del second["arms"]["baseline"]
+        second["comparisons"] = [compared("random", "retrieval", 0.222, 0.5)]
+
+    text = changed(folder, change)
+    assert "the difference to baseline or random in points" in text
+    assert "+11.1, p 0.50" in text and "+22.2, p 0.50" in text
+
+
+def test_a_datastore_that_was_not_searched_for_the_questions_is_told(tmp_path: Path, write_run: WriteRun) -> None:
+    sentence = "The datastore was not searched for these questions."
+    for name, arms in (("with", {"baseline": 0.0, "retrieval+mmr": 0.1}), ("none", {"baseline": 0.0, "sc": 0.1})):
+        folder = write_run(tmp_path / name, n=60, n_rungs=1, ladder=False, arms=arms)
+        assert sentence not in changed(folder, lambda scores: None)
+        assert (sentence in changed(folder, lambda scores: scores.update(decontamination=None))) is (name == "with")
+
+
+def test_the_metric_is_named_with_the_accuracy(tmp_path: Path, write_run: WriteRun) -> None:
+    def name_it(scores: dict[str, Any]) -> None:
+        scores["benchmarks"]["world"]["metric"] = "exact match (no grader)"
+
+    for n_rungs in (1, 3):
+        folder = write_run(tmp_path / str(n_rungs), n=60, n_rungs=n_rungs)
+        text = changed(folder, name_it)
+        assert text.count("exact match (no grader)") == (1 if n_rungs == 1 else 2)
+        assert "exact match" in printed(score_table(load_run(folder)))
+
+
+def test_warnings_stand_above_the_results(tmp_path: Path, write_run: WriteRun) -> None:
+    folder = write_run(tmp_path, n=60)
+    warning = "Half of the answers <b>are missing</b>."
+    text = changed(folder, lambda scores: scores.update(warnings=[warning]))
+    assert -1 < text.index(warning) < text.index("retrieval was worth")
+
+
+def test_an_arm_asked_other_questions_shows_why_and_no_arrow(tmp_path: Path, write_run: WriteRun) -> None:
+    folder = write_run(tmp_path, n=60)
+    before = ladder_series(load_run(folder).benchmarks[0])
+
+    def change(scores: dict[str, Any]) -> None:
+        multipliers = scores["benchmarks"]["world"]["rungs"][0]["multipliers"]
+        multipliers["retrieval"] = skipped_json("asked 20 of 60 questions")
+
+    assert "asked 20 of 60 questions" in changed(folder, change)
+    after = ladder_series(load_run(folder).benchmarks[0])
+    assert before is not None and after is not None
+    assert after.arrows == before.arrows[1:]
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:

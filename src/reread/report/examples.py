@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from reread.analysis.changes import Changes, Outcome, changes
-from reread.report.run import BenchmarkScores, Run
+from reread.analysis.multiplier import BASELINE
+from reread.report.run import BenchmarkScores, Run, is_control, shown_as
 from reread.runs import content_seed
 
 N_EXAMPLES = 3
@@ -62,6 +63,17 @@ class Examples:
     mended: tuple[Example, ...]
     broken: tuple[Example, ...]
 
+    @property
+    def before(self) -> str:
+        """What the reference arm's answer is introduced with."""
+        return "Without passages" if self.reference == BASELINE else f"With {shown_as(self.reference)}"
+
+    @property
+    def after(self) -> str:
+        if self.reference == BASELINE:
+            return "With them"
+        return "With those retrieved" if is_control(self.reference) else f"With {self.arm}"
+
 
 def examples(run: Run, scores: BenchmarkScores) -> Examples | None:
     """Three mended and three broken questions of the headline arm on the largest rung.
@@ -69,9 +81,9 @@ def examples(run: Run, scores: BenchmarkScores) -> Examples | None:
     Drawn by a hash of their ids, so that nobody chose them. None where the run holds no such answers.
     """
     arm = scores.headline_arm
-    reference = scores.reference
-    rungs = [rung for rung in scores.ladder or scores.rungs if reference in rung.arms and arm in rung.arms]
-    if arm is None or reference is None or not rungs:
+    rungs = [rung for rung in scores.ladder or scores.rungs if arm in rung.arms and rung.reference in rung.arms]
+    reference = rungs[-1].reference if rungs else None
+    if arm is None or reference in (None, arm):
         return None
     rung = rungs[-1].name
     answers = run.answers(scores.name, rung, (reference, arm))

@@ -6,7 +6,7 @@ from statistics import geometric_mean
 
 from reread.analysis.multiplier import BASELINE
 from reread.report import numbers
-from reread.report.run import BenchmarkScores, Rung
+from reread.report.run import BenchmarkScores, Rung, shown_as
 from reread.report.terminal import is_significant
 
 
@@ -71,7 +71,7 @@ def _of_multiplier(scores: BenchmarkScores, arm: str, rung: Rung, multiplied: li
 def _of_difference(scores: BenchmarkScores, arm: str, rung: Rung) -> str:
     after = rung.arms[arm]
     of_reader = f" with {rung.name}" if rung.name else ""
-    reference = scores.reference
+    reference = rung.reference
     compared = rung.comparison(reference, arm)
     if compared is None or reference is None:
         interval = numbers.percent_range(after.get("low"), after.get("high"))
@@ -81,7 +81,7 @@ def _of_difference(scores: BenchmarkScores, arm: str, rung: Rung) -> str:
         )
     difference = compared["difference"]
     change = "raised accuracy" if difference > 0 else "lowered accuracy" if difference < 0 else "changed nothing,"
-    over = "" if reference == BASELINE else f", against {reference} passages,"
+    over = "" if reference == BASELINE else f", against {shown_as(reference)},"
     before = numbers.percent(rung.arms.get(reference, {}).get("accuracy"))
     verdict = "" if is_significant(compared) else " This may well be chance."
     return (

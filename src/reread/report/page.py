@@ -33,6 +33,7 @@ class BenchmarkSection:
     matrix: tables.Table
     rows: tables.Table
     unparsed: tuple[int, int] | None
+    dropped: tuple[int, int] | None
     multipliers: tables.Table | None
     sensitivity: tables.Table | None
     controls: tables.Table | None
@@ -104,7 +105,8 @@ def _benchmark(run: Run, scores: BenchmarkScores, tag: str) -> BenchmarkSection:
         sentence=headline(scores).replace(" %", "\u00a0%"),
         matrix=tables.score_matrix(scores),
         rows=tables.score_rows(run, scores),
-        unparsed=tables.unparsed_total(scores),
+        unparsed=tables.answers_total(scores, "unparsed"),
+        dropped=tables.answers_total(scores, "passages_dropped"),
         multipliers=tables.multiplier_table(scores),
         sensitivity=tables.sensitivity_table(scores),
         controls=tables.control_table(scores),

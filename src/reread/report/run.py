@@ -16,7 +16,10 @@ from reread.runs import JsonLines
 CONTROLS = ("random", "shuffled", "oracle")
 """Arms whose passages were chosen on purpose; base names, modifiers may follow."""
 
-_HEADLINE_ARMS = ("retrieval", "rerank", "docs")
+RANDOM = "random"
+
+_RETRIEVING = ("retrieval", "rerank", "docs")
+"""Base names of the arms that search the datastore, the plainest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,20 @@ class Rung:
     comparisons: Sequence[Mapping[str, Any]] = ()
     multipliers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     subjects: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+
+    @property
+    def reference(self) -> str | None:
+        """The arm that the others are compared with, as the comparisons have it: the baseline where it is among
+        them, else the first. Where none was made, the arm that would be: baseline, else random passages.
+        """
+        made = [str(c["a"]) for c in self.comparisons if c.get("a")]
+        if made:
+            return BASELINE if BASELINE in made else made[0]
+        return next((arm for arm in (BASELINE, RANDOM) if arm in self.arms), None)
+
+    def against_random(self, arm: str) -> Mapping[str, Any] | None:
+        """The comparison with random passages, where it stands beside the one with the reference."""
+        return self.comparison(RANDOM, arm) if self.reference != RANDOM else None
 
     def comparison(self, a: str | None, b: str) -> Mapping[str, Any] | None:
         """The paired comparison of b against a, where it was made."""
@@ -47,6 +64,8 @@ class BenchmarkScores:
     curve_error: str | None = None
     sensitivity: Sequence[Mapping[str, Any]] = ()
     recall: Mapping[str, Any] = field(default_factory=dict)
+    metric: str = ""
+    """What counts as right, where the run names it, such as "exact match (no grader)"."""
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -54,11 +73,9 @@ class BenchmarkScores:
         return tuple(dict.fromkeys(arm for rung in self.rungs for arm in rung.arms))
 
     @property
-    def reference(self) -> str | None:
-        """The arm that the others are compared with: the baseline, else random passages (a reader without
-        weights has no baseline).
-        """
-        return next((arm for arm in (BASELINE, "random") if arm in self.arms), None)
+    def references(self) -> str:
+        """What the rungs' arms are compared with, such as "baseline", or "baseline or random"; "" for nothing."""
+        return " or ".join(dict.fromkeys(rung.reference for rung in self.rungs if rung.reference))
 
     @property
     def ladder(self) -> tuple[Rung, ...]:
@@ -69,7 +86,7 @@ class BenchmarkScores:
     @property
     def headline_arm(self) -> str | None:
         """The plainest arm that retrieves; else the first that is neither baseline nor control."""
-        for arm in _HEADLINE_ARMS:
+        for arm in _RETRIEVING:
             if arm in self.arms:
                 return arm
         return next((arm for arm in self.arms if arm != BASELINE and not is_control(arm)), None)
@@ -89,6 +106,14 @@ class Run:
     published: str | None
     manifest: Mapping[str, Any]
     recipe_text: str
+    warnings: tuple[str, ...] = ()
+    """Sentences that a reader of the numbers must know first."""
+
+    @property
+    def is_unsearched(self) -> bool:
+        """Whether passages were retrieved from a datastore that nobody searched for the questions."""
+        arms = {arm for scores in self.benchmarks for arm in scores.arms}
+        return not self.decontamination and any(retrieves(arm) for arm in arms)
 
     def questions(self, benchmark: str) -> dict[str, dict[str, Any]]:
         """Rows of questions.jsonl by question id; empty where the run keeps them inside its answers."""
@@ -112,6 +137,15 @@ class Run:
 
 def is_control(arm: str) -> bool:
     return arm.partition("+")[0] in CONTROLS
+
+
+def shown_as(arm: str) -> str:
+    """An arm in a sentence: "random passages", but "docs"."""
+    return f"{arm} passages" if is_control(arm) else arm
+
+
+def retrieves(arm: str) -> bool:
+    return arm.partition("+")[0] in _RETRIEVING
 
 
 def load_run(path: Path) -> Run:
@@ -139,6 +173,7 @@ def load_run(path: Path) -> Run:
         published=scores.get("published"),
         manifest=_manifest(path / "manifest.json"),
         recipe_text=recipe.read_text(encoding="utf-8", errors="replace") if recipe.is_file() else "",
+        warnings=tuple(str(warning) for warning in scores.get("warnings") or ()),
     )
 
 
@@ -166,6 +201,7 @@ def _benchmark(name: str, entry: Mapping[str, Any]) -> BenchmarkScores:
         curve_error=entry.get("curve_error") or entry.get("curve_reason"),
         sensitivity=tuple(entry.get("sensitivity") or ()),
         recall=dict(entry.get("retrieval") or {}),
+        metric=str(entry.get("metric") or ""),
     )
 
 

@@ -92,6 +92,9 @@ def ladder_series(scores: BenchmarkScores) -> LadderSeries | None:
         score, found = rung.arms.get(arm, {}), rung.multipliers.get(arm)
         if found is None or score.get("accuracy") is None or rung.train_flops is None:
             continue
+        if found.get("value") is None and not found.get("extrapolated"):
+            # An arm that was never read off the curve (asked other questions) does not lie beyond it.
+            continue
         end = found.get("equivalent_flops")
         is_inside = end is not None and ladder[0] / FURTHEST < end < ladder[1] * FURTHEST
         arrows.append(

@@ -9,7 +9,7 @@ from typing import Any
 from reread.analysis.ledger import STAGES, Charge, bill
 from reread.analysis.published import published_accuracy, published_contamination
 from reread.report import numbers
-from reread.report.run import BenchmarkScores, Run, Rung, is_control
+from reread.report.run import RANDOM, BenchmarkScores, Run, Rung, is_control
 from reread.report.terminal import is_significant
 
 CONTROL_MEANINGS = {
@@ -18,6 +18,8 @@ CONTROL_MEANINGS = {
     ("random", "oracle"): "the passage that holds the answer, against random ones: what perfect retrieval adds",
     ("baseline", "oracle"): "the passage that holds the answer: what perfect retrieval would add",
 }
+
+RETRIEVED_AGAINST_RANDOM = "the passages found for the question, against random ones: what finding them adds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +52,18 @@ def score_matrix(scores: BenchmarkScores) -> Table:
             if score is None or score.get("accuracy") is None:
                 cells.append(Cell(numbers.DASH))
                 continue
-            compared = rung.comparison(scores.reference, arm)
+            compared = rung.comparison(rung.reference, arm)
             note = f"{numbers.points(compared.get('difference'))}, p {_p(compared)}" if compared else ""
             interval = numbers.percent_range(score.get("low"), score.get("high"))
             cells.append(Cell(numbers.percent(score["accuracy"]), interval, note, _tone(compared)))
         rows.append(tuple(cells))
     head = tuple(_rung_head(rung) for rung in scores.rungs)
-    caption = "Accuracy in percent with its 95 % interval (Wilson)"
-    if scores.reference is not None and len(scores.arms) > 1:
+    metric = f" ({scores.metric})" if scores.metric else ""
+    caption = f"Accuracy{metric} in percent with its 95 % interval (Wilson)"
+    if any(rung.comparisons for rung in scores.rungs):
         caption += (
-            f"; under it the difference to {scores.reference} in points, paired over the same questions, "
-            "with "
-            "McNemar's mid-p corrected for the number of arms (Holm). Coloured where p < 0.05"
+            f"; under it the difference to {scores.references} in points, paired over the same questions, "
+            "with McNemar's mid-p corrected for the number of comparisons (Holm). Coloured where p < 0.05"
         )
     return Table(("arm", *head), tuple(rows), f"{caption}.")
 
@@ -71,17 +73,20 @@ def score_rows(run: Run, scores: BenchmarkScores) -> Table:
     published = run.published == "paper" and any(published_accuracy(scores.name, arm) for arm in scores.arms)
     cells_of = [score for rung in scores.rungs for score in rung.arms.values()]
     with_f1 = any(score.get("f1") is not None for score in cells_of)
-    with_bits = any(score.get("bits_per_byte") is not None for score in cells_of)
+    with_bits = any(score.get("gold_bits_per_byte") is not None for score in cells_of)
+    with_dropped = any(score.get("passages_dropped") for score in cells_of)
+    with_random = any(rung.against_random(arm) for rung in scores.rungs for arm in rung.arms)
     many = len(scores.rungs) > 1
     compare = any(rung.comparisons for rung in scores.rungs)
     head = ["arm", "n", "accuracy", "95 % interval"]
-    head += [f"over {scores.reference}", "95 % interval", "p", "mended", "broken"] * compare
-    head += ["unparsed", "FLOPs a question"]
-    head += ["F1"] * with_f1 + ["bits per byte"] * with_bits + ["published"] * published
+    head += [f"over {scores.references}", "95 % interval", "p", "mended", "broken"] * compare
+    head += ["over random", "p"] * with_random
+    head += ["unparsed"] + ["passages dropped"] * with_dropped + ["FLOPs a question"]
+    head += ["F1"] * with_f1 + ["bits per byte of the gold option"] * with_bits + ["published"] * published
     rows = []
     for rung in scores.rungs:
         for arm, score in rung.arms.items():
-            compared = rung.comparison(scores.reference, arm) or {}
+            compared = rung.comparison(rung.reference, arm) or {}
             row = [
                 Cell(f"{rung.name} · {arm}" if many else arm),
                 Cell(numbers.count(score.get("n"))),
@@ -96,25 +101,32 @@ def score_rows(run: Run, scores: BenchmarkScores) -> Table:
                     Cell(numbers.count(compared.get("mended"))),
                     Cell(numbers.count(compared.get("broken"))),
                 ]
+            if with_random:
+                over = rung.against_random(arm) or {}
+                row += [Cell(numbers.points(over.get("difference")), tone=_tone(over)), Cell(_p(over))]
             row.append(Cell(numbers.count(score.get("unparsed"))))
+            if with_dropped:
+                row.append(Cell(numbers.count(score.get("passages_dropped"))))
             row.append(Cell(numbers.power_of_ten(score.get("flops_per_question"))))
             if with_f1:
                 row.append(Cell(numbers.percent(score.get("f1"))))
             if with_bits:
-                bits = score.get("bits_per_byte")
+                bits = score.get("gold_bits_per_byte")
                 row.append(Cell(numbers.DASH if bits is None else f"{bits:.3f}"))
             if published:
                 row.append(Cell(numbers.percent(published_accuracy(scores.name, arm))))
             rows.append(tuple(row))
-    return Table(tuple(head), tuple(rows))
+    return Table(tuple(head), tuple(rows), f"Accuracy: {scores.metric}." if scores.metric else "")
 
 
-def unparsed_total(scores: BenchmarkScores) -> tuple[int, int] | None:
-    """(answers out of which nothing could be read, all answers); None where the run did not count them."""
-    cells = [score for rung in scores.rungs for score in rung.arms.values() if score.get("unparsed") is not None]
+def answers_total(scores: BenchmarkScores, counted: str) -> tuple[int, int] | None:
+    """(answers that the scores count under a name such as `unparsed`, all answers); None where no arm has that
+    count.
+    """
+    cells = [score for rung in scores.rungs for score in rung.arms.values() if score.get(counted) is not None]
     if not cells:
         return None
-    return sum(int(score["unparsed"]) for score in cells), sum(int(score.get("n") or 0) for score in cells)
+    return sum(int(score[counted]) for score in cells), sum(int(score.get("n") or 0) for score in cells)
 
 
 def multiplier_table(scores: BenchmarkScores) -> Table | None:
@@ -158,8 +170,13 @@ def sensitivity_table(scores: BenchmarkScores) -> Table | None:
 def control_table(scores: BenchmarkScores) -> Table | None:
     """What the controls say: one row a pair of arms, rungs across."""
     rows = []
-    for (a, b), meaning in CONTROL_MEANINGS.items():
-        compared = [rung.comparison(a, b) for rung in scores.rungs]
+    beside = [arm for arm in scores.arms if (RANDOM, arm) not in CONTROL_MEANINGS]
+    oracle = CONTROL_MEANINGS[RANDOM, "oracle"]
+    found_or_given = {(RANDOM, arm): oracle if is_control(arm) else RETRIEVED_AGAINST_RANDOM for arm in beside}
+    meanings = CONTROL_MEANINGS | found_or_given
+    for (a, b), meaning in meanings.items():
+        named = (a, b) in CONTROL_MEANINGS
+        compared = [rung.comparison(a, b) if named else rung.against_random(b) for rung in scores.rungs]
         if not any(compared):
             continue
         cells = [Cell(f"{b} against {a}", meaning)]

@@ -20,7 +20,7 @@ OPEN = "?"
 def score_table(run: Run, benchmark: str | None = None) -> Table:
     """Accuracy in percent with its 95 % interval, for one benchmark (the headline): rungs down and arms
     across on a ladder, arms down for a single reader. `*` marks a paired difference to the baseline (or
-    random passages) with corrected p < 0.05.
+    the arm in its place) with corrected p < 0.05.
     """
     name = benchmark or run.headline
     scores = next((entry for entry in run.benchmarks if entry.name == name), None)
@@ -60,18 +60,23 @@ def _share(found: Mapping[str, Any]) -> str:
 
 
 def _of_ladder(scores: BenchmarkScores) -> Table:
-    table = _table(f"{escape(scores.name)}: accuracy in % (95 % interval){_n_of(scores)}")
+    metric = f", {escape(scores.metric)}" if scores.metric else ""
+    table = _table(f"{escape(scores.name)}: accuracy in % (95 % interval){metric}{_n_of(scores)}")
     table.add_column("arm", overflow="fold")
     for rung in scores.rungs:
         flops = f"\n{rung.train_flops:.1e}".replace("+", "") if rung.train_flops else ""
         table.add_column(escape(rung.name) + flops, justify="right", overflow="fold")
     for arm in scores.arms:
-        table.add_row(escape(arm), *(_cell(rung, arm, scores.reference) for rung in scores.rungs))
+        table.add_row(escape(arm), *(_cell(rung, arm) for rung in scores.rungs))
     worth_of = scores.headline_arm
     if worth_of is not None and any(worth_of in rung.multipliers for rung in scores.rungs):
         table.add_section()
         cells = (_worth(rung.multipliers.get(worth_of, {})) for rung in scores.rungs)
         table.add_row(f"{escape(worth_of)}\nis worth", *cells)
+    if worth_of is not None and any(rung.against_random(worth_of) for rung in scores.rungs):
+        table.add_section()
+        cells = (_over(rung.against_random(worth_of)) for rung in scores.rungs)
+        table.add_row(f"{escape(worth_of)}\nover random", *cells)
     return table
 
 
@@ -85,18 +90,24 @@ def _worth(found: Mapping[str, Any]) -> str:
 
 def _of_one_reader(scores: BenchmarkScores) -> Table:
     rung = scores.rungs[0]
-    title = escape(f"{scores.name}: {rung.name}" if rung.name else scores.name)
-    table = _table(title)
+    title = f"{scores.name}: {rung.name}" if rung.name else scores.name
+    table = _table(escape(f"{title}, {scores.metric}" if scores.metric else title))
     table.add_column("arm", overflow="fold", min_width=9)
-    reference = scores.reference
+    reference = rung.reference
     compare = bool(rung.comparisons)
+    with_random = any(rung.against_random(arm) for arm in rung.arms)
+    with_dropped = any(score.get("passages_dropped") for score in rung.arms.values())
     for column in ("n", "%", "95 %"):
         table.add_column(column, justify="right", no_wrap=True)
     if compare:
         table.add_column(f"over {escape(reference or '')}", justify="right")
         for column in ("p", "mended", "broken"):
             table.add_column(column, justify="right", no_wrap=True)
+    if with_random:
+        table.add_column("over random", justify="right")
     table.add_column("unparsed", justify="right", no_wrap=True)
+    if with_dropped:
+        table.add_column("passages dropped", justify="right")
     for arm, score in rung.arms.items():
         compared: Mapping[str, Any] = rung.comparison(reference, arm) or {}
         cells = [escape(arm), numbers.count(score.get("n")), numbers.percent(score.get("accuracy"))]
@@ -109,7 +120,12 @@ def _of_one_reader(scores: BenchmarkScores) -> Table:
                 numbers.count(compared.get("mended")),
                 numbers.count(compared.get("broken")),
             ]
-        table.add_row(*cells, numbers.count(score.get("unparsed")))
+        if with_random:
+            cells.append(_over(rung.against_random(arm)))
+        cells.append(numbers.count(score.get("unparsed")))
+        if with_dropped:
+            cells.append(numbers.count(score.get("passages_dropped")))
+        table.add_row(*cells)
     return table
 
 
@@ -117,11 +133,16 @@ def _table(title: str) -> Table:
     return Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
 
 
-def _cell(rung: Rung, arm: str, reference: str | None) -> str:
+def _over(compared: Mapping[str, Any] | None) -> str:
+    """A difference in points with the mark of one that is more than chance."""
+    return numbers.points((compared or {}).get("difference")) + ("*" if is_significant(compared) else "")
+
+
+def _cell(rung: Rung, arm: str) -> str:
     score = rung.arms.get(arm)
     if score is None or score.get("accuracy") is None:
         return numbers.DASH
-    mark = "*" if is_significant(rung.comparison(reference, arm)) else ""
+    mark = "*" if is_significant(rung.comparison(rung.reference, arm)) else ""
     low, high = score.get("low"), score.get("high")
     interval = f"\n[dim]{100 * low:.0f}–{100 * high:.0f}[/dim]" if low is not None and high is not None else ""
     return f"{numbers.percent(score['accuracy'])}{mark}{interval}"
