@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reread import ask as ask_module
 from reread import report
 from reread.analysis.changes import changes
 from reread.ask import Asked
@@ -25,7 +25,7 @@ C1 = "\x9b2J"
 
 def obeyed(shown: str) -> list[str]:
     """The control characters in what was printed, but for tabs and line ends."""
-    return [character for character in shown if character not in "\t\n" and character != plain(character)]
+    return [character for character in shown if unicodedata.category(character) == "Cc" and character not in "\t\n"]
 
 
 @given(st.text())
@@ -54,17 +54,9 @@ def test_a_hostile_passage_title_and_file_name_do_not_reach_the_terminal(
 def test_a_hostile_answer_does_not_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     passage = Passage(f"p{CLEAR}", f"d{CLEAR}", 0, f"text{CLEAR}", "", f"s{CLEAR}")
     sample = Sample(f"Answer: March{CLEAR}", f"March{CLEAR}", 9, 3)
-    given = Answer(
-        "q",
-        "retrieval",
-        (Hit(passage, 1, 1.0),),
-        (sample,),
-        {f"March{CLEAR}": 1.0},
-        f"March{CLEAR}",
-        1.0,
-        {"samples": 1.0},
-    )
-    ask._show(Asked("When?", given.hits, given, f"openai:{RETITLE}@http://localhost/v1"), as_json=False)
+    answer = f"March{CLEAR}"
+    told = Answer("q", "retrieval", (Hit(passage, 1, 1.0),), (sample,), {answer: 1.0}, answer, 1.0, {"samples": 1.0})
+    ask._show(Asked("When?", told.hits, told, f"openai:{RETITLE}@http://localhost/v1"), as_json=False)
     shown = capsys.readouterr().out
     assert "March\ufffd[2J" in shown
     assert not obeyed(shown)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from reread.cli.hits import hit_record, print_hit
+from reread.cli.hits import hit_record, plain, print_hit
 from reread.cli.options import AsJson
 from reread.cli.progress import stages
 
@@ -82,8 +82,8 @@ def _show(asked: Any, as_json: bool) -> None:
     elif asked.answer.answer is None:
         console.print("[bold]No answer could be read out of what the model wrote.[/bold]")
     else:
-        console.print(Text(asked.answer.answer, style="bold"))
-        votes = ", ".join(f"{name} ({count:g})" for name, count in asked.answer.votes.items())
+        console.print(Text(plain(asked.answer.answer), style="bold"))
+        votes = ", ".join(f"{plain(name)} ({count:g})" for name, count in asked.answer.votes.items())
         console.print(Text(f"confidence {asked.answer.confidence:.0%} · votes: {votes}", style="dim"))
     for hit in asked.hits:
         print_hit(console, hit, MAX_CHARS)
@@ -92,7 +92,7 @@ def _show(asked: Any, as_json: bool) -> None:
     if asked.answer is not None:
         tokens = sum(sample.n_prompt_tokens + sample.n_tokens for sample in asked.answer.samples)
         flops = sum(asked.answer.flops.values())
-        console.print(Text(f"{asked.reader} · {tokens} tokens · {flops:.2g} FLOPs", style="dim"))
+        console.print(Text(f"{plain(asked.reader or '')} · {tokens} tokens · {flops:.2g} FLOPs", style="dim"))
 
 
 def as_record(asked: Any) -> dict[str, Any]:

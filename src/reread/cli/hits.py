@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from reread.types import Hit
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def plain(text: str) -> str:
+    """Text of a corpus, a benchmark or a model as a terminal may show it: control characters, which could clear
+    the screen or rewrite what stands on it, become U+FFFD; tabs and line ends stay."""
+    return _CONTROLS.sub("\ufffd", text)
 
 
 def hit_record(hit: Hit) -> dict[str, Any]:
@@ -27,7 +36,7 @@ def hit_record(hit: Hit) -> dict[str, Any]:
 
 def print_hit(console: Console, hit: Hit, max_chars: int) -> None:
     """Rank, title, source and score, then the passage's beginning."""
-    head = f"{hit.rank:>3}. {hit.passage.title or hit.passage.doc_id}"
-    console.print(Text.assemble((head, "cyan"), (f"  {hit.passage.source}  {hit.score:.3f}", "dim")))
-    text = " ".join(hit.passage.text.split())
+    head = f"{hit.rank:>3}. {plain(hit.passage.title or hit.passage.doc_id)}"
+    console.print(Text.assemble((head, "cyan"), (f"  {plain(hit.passage.source)}  {hit.score:.3f}", "dim")))
+    text = plain(" ".join(hit.passage.text.split()))
     console.print(Text(f"     {text if len(text) <= max_chars else text[:max_chars] + ' …'}"))

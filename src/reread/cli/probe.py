@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from reread.cli.hits import plain
 from reread.cli.options import AsJson
 from reread.cli.progress import stages
 
@@ -92,13 +93,13 @@ def _show_lessons(out: Path) -> None:
     found = examples(run, run.benchmarks[0])
     if found is not None:
         for title, cases in (("mended", found.mended), ("broke", found.broken)):
-            console.print(f"\n[bold]What {found.arm} {title}[/bold] on {found.rung}")
+            console.print(Text.assemble("\n", (f"What {plain(found.arm)} {title}", "bold"), f" on {plain(found.rung)}"))
             for case in cases:
                 named = {option.letter: option.text for option in case.options}
                 said = [named.get(answer or "", answer or "nothing") for answer in (case.before, case.after, case.gold)]
-                console.print(Text(f"  {case.question} …  ({', '.join(named.values())})"))
-                console.print(Text("    before: {}   after: {}   right: {}".format(*said), style="dim"))
+                console.print(Text(plain(f"  {case.question} …  ({', '.join(named.values())})")))
+                console.print(Text(plain("    before: {}   after: {}   right: {}".format(*said)), style="dim"))
                 for passage in case.passages[:1]:
                     text = " ".join("".join(part for part, _ in passage.parts).split())
-                    console.print(Text(f"    read: {text[:220]}", style="dim"))
+                    console.print(Text(plain(f"    read: {text[:220]}"), style="dim"))
     console.print('\nYour own files:  reread ask FOLDER "QUESTION"', highlight=False, markup=False)
