@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -37,11 +37,15 @@ class Chat(BaseHTTPRequestHandler):
         if not self.path.endswith("/chat/completions"):
             self.send_error(404)
             return
+        self.keys.append(self.headers.get("Authorization"))
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         prompt = asked["messages"][-1]["content"]
         said = prompt.partition("due on ")[2].partition(".")[0] or "unknown"
         choice = {"index": 0, "message": {"role": "assistant", "content": f"Answer: {said}"}, "finish_reason": "stop"}
         self.reply({"id": "x", "choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 3}})
+
+    keys: ClassVar[list[str | None]] = []
+    """The Authorization header of every request."""
 
     def reply(self, body: dict[str, Any]) -> None:
         data = json.dumps(body).encode()
@@ -95,7 +99,13 @@ def test_a_model_on_a_usual_port_is_found(
     notes: Path, port: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(ask_module, "LOCAL_PORTS", {1: "nobody", port: "a server"})
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    Chat.keys.clear()
     assert asked(capsys, str(notes), "When is the review due?")["answer"] == "14 March"
+    assert set(Chat.keys) == {None}, "a server that was not named gets no key"
+    reader = f"openai:parrot@http://127.0.0.1:{port}/v1"
+    asked(capsys, str(notes), "When is the review due?", "--reader", reader)
+    assert "Bearer sk-secret" in Chat.keys
 
 
 def test_docs_and_votes_work_on_ones_own_files(notes: Path, port: int, capsys: pytest.CaptureFixture[str]) -> None:

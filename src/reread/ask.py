@@ -16,7 +16,7 @@ from reread.answering.arms import parse_arm
 from reread.answering.passages import PassageFinder
 from reread.answering.settings import Settings
 from reread.corpus import find_files
-from reread.datastore import Datastore, SearchKind, build
+from reread.datastore import Datastore, build
 from reread.errors import CorpusError, UsageError
 from reread.protocols import Reader
 from reread.reading import make_reader
@@ -66,7 +66,6 @@ class Session:
         k: int = 5,
         n_samples: int = 8,
         rerank: str | None = None,
-        retriever: SearchKind = "bm25",
     ) -> None:
         self.arm = parse_arm(arm)
         if self.arm.passages in ("oracle", "shuffled"):
@@ -75,12 +74,11 @@ class Session:
             raise UsageError(f"the arm {arm} needs a reranker: --rerank ce:MODEL")
         self.spec = find_reader() if reader is None else None if reader == "none" else reader
         self.settings = Settings(form="chat", k=k, n_samples=n_samples)
-        self.finder = PassageFinder(
-            store, self.settings, retriever=retriever, reranker=make_reranker(rerank) if rerank else None
-        )
+        self.finder = PassageFinder(store, self.settings, reranker=make_reranker(rerank) if rerank else None)
         self.reader: Reader | None = None
         if self.spec is not None:
-            made = make_reader(self.spec)
+            # A server that merely answered on a port was never named by the user: it gets no key.
+            made = make_reader(self.spec, **({"use_key": False} if reader is None else {}))
             if not isinstance(made, Reader):
                 raise UsageError(f"the reader {self.spec} cannot write an answer; name a language model")
             self.reader = made
