@@ -235,6 +235,38 @@ def test_a_missing_or_unreadable_corpus_leaves_no_store(tmp_path: Path) -> None:
     assert build([str(corpus_file)], tmp_path / "s").n_documents == 5
 
 
+def test_no_folder_of_the_corpus_is_written_into_the_store(tmp_path: Path) -> None:
+    folder = tmp_path / "private" / "books"
+    folder.mkdir(parents=True)
+    corpus = write_corpus(folder / "c.jsonl", DOCUMENTS[:5])
+    build([str(corpus), f"{folder}/", f"{folder}/*.jsonl"], tmp_path / "files")
+    build([str(corpus), "hf:owner/name"], tmp_path / "stream", documents=DOCUMENTS[:5])
+    kept = {
+        name: json.loads((tmp_path / name / "datastore.json").read_text())["builds"][0]["corpora"]
+        for name in ("files", "stream")
+    }
+    assert kept == {"files": ["c.jsonl", "books", "*.jsonl"], "stream": ["c.jsonl", "hf:owner/name"]}
+    for name in ("files", "stream"):
+        assert not [path for path, data in tree(tmp_path / name).items() if b"private" in data]
+
+
+def test_a_build_whose_folder_was_moved_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    with pytest.raises(Killed):
+        build([str(before / "c.jsonl")], before / "s", documents=stopping_after(250), **settings(200))  # type: ignore[arg-type]
+    before.rename(after)
+    n_finished = len(list(after.rglob("shard.json")))
+    report = build([str(after / "c.jsonl")], after / "s", documents=DOCUMENTS, **settings(200))  # type: ignore[arg-type]
+    assert 0 < n_finished == report.n_shards - report.n_new_shards
+
+
+def test_another_corpus_s_documents_do_not_finish_a_build(tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        build(["a/one.jsonl"], tmp_path / "s", documents=stopping_after(5))
+    with pytest.raises(DatastoreError, match=r"one\.jsonl"):
+        build(["a/two.jsonl"], tmp_path / "s", documents=DOCUMENTS)
+
+
 def test_a_folder_with_other_files_is_not_built_into(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("do not touch")
     with pytest.raises(DatastoreError, match="not empty"):

@@ -28,6 +28,7 @@ from reread.corpus import (
     no_documents,
     read_from,
 )
+from reread.corpus.find import HUB_PREFIX
 from reread.datastore.layout import (
     REJECTS,
     SHARD_FILE,
@@ -108,7 +109,7 @@ def build(
         "shard_passages": shard_passages,
     }
     inputs: dict[str, Any] = {
-        "corpora": [os.fspath(corpus) for corpus in corpora],
+        "corpora": [_label(os.fspath(corpus)) for corpus in corpora],
         "files": [_describe(file) for file in files],
         "made_from": dict(made_from or {}),
     }
@@ -139,6 +140,14 @@ def build(
         this_build["rejects"] = dict(sorted(_count_reasons(store).items()))
         write_store_file(store, content)
         return _report(store, content, maker.n_new_shards)
+
+
+def _label(corpus: str) -> str:
+    """What the store remembers of a CORPUS: its base name, as a store is passed on and paths are private."""
+    if corpus.startswith(HUB_PREFIX):
+        return corpus
+    # "." and "/" have no name.
+    return Path(corpus).name or corpus
 
 
 def _describe(file: CorpusFile) -> dict[str, Any]:
@@ -197,10 +206,11 @@ def _is_missing_a_shard(store: Path, content: Mapping[str, Any]) -> bool:
 
 
 def _fingerprint(build_entry: Mapping[str, Any]) -> str:
-    """What must not change between two calls of one build; not the paths, so that a corpus may be moved."""
+    """What must not change between two calls of one build; not the folders, so that a corpus may be moved."""
     if build_entry["files"]:
         return canonical_json([build_entry["files"], build_entry["made_from"]])
-    return canonical_json([build_entry["corpora"], build_entry["made_from"]])
+    # Stores of earlier versions hold whole paths.
+    return canonical_json([[_label(corpus) for corpus in build_entry["corpora"]], build_entry["made_from"]])
 
 
 def _show(value: Any) -> str:
