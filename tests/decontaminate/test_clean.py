@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 
-from reread.corpus import chunk
+from reread.corpus import Rejects, chunk, read_documents
 from reread.decontaminate import (
     ContaminationFilter,
     QuestionIndex,
     Summary,
-    contamination_filter,
     decontaminate,
     decontaminate_corpus,
 )
@@ -99,10 +98,10 @@ def passages(document: Document, n_words: int) -> list[Passage]:
 
 
 def test_filter_names_the_question() -> None:
-    keep = contamination_filter(QuestionIndex([ITEM]))
-    reasons = [keep(passage) for passage in passages(DIRTY, 1000)]
+    drop = ContaminationFilter(QuestionIndex([ITEM]))
+    reasons = [drop(passage) for passage in passages(DIRTY, 1000)]
     assert reasons == ["contaminated:mini/1"]
-    assert keep(passages(CLEAN, 1000)[0]) is None
+    assert drop(passages(CLEAN, 1000)[0]) is None
 
 
 def test_question_cut_by_a_passage_edge_takes_both_passages() -> None:
@@ -128,6 +127,44 @@ def test_documents_of_one_id_in_two_files_are_kept_apart() -> None:
     first, second = drop.watch([DIRTY, Document("dirty", CLEAN.text, "b.jsonl")])
     assert drop(passages(first, 100)[0]) is not None
     assert drop(passages(second, 100)[0]) is None
+
+
+def test_filter_writes_its_findings_as_the_corpus_command_does(corpus: Path, tmp_path: Path) -> None:
+    decontaminate_corpus([str(corpus)], [ITEM, OTHER], tmp_path / "out", action="audit")
+    path = tmp_path / "new" / "findings.jsonl"
+    drop = ContaminationFilter(QuestionIndex([ITEM, OTHER]), path)
+    seen = []
+    for document in drop.watch(read_documents([str(corpus)], rejects=Rejects())):
+        seen.append((document.id, path.read_bytes()))
+        for passage in passages(document, 9):
+            drop(passage)
+    assert path.read_bytes() == (tmp_path / "out" / "findings.jsonl").read_bytes()
+    assert seen[0][0] == "1"
+    assert seen[0][1] == path.read_bytes()
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_offsets_of_findings_are_those_of_the_document(tmp_path: Path, watched: bool) -> None:
+    path = tmp_path / "findings.jsonl"
+    drop = ContaminationFilter(QuestionIndex([ITEM]), path)
+    document = replace(DIRTY, text=" ".join([BEFORE] * 8) + f"\n\n{DIRTY.text}")
+    if watched:
+        list(drop.watch([document]))
+    for passage in chunk(document, 40, 0):
+        drop(passage)
+    rows = read(path)
+    assert rows
+    for row in rows:
+        assert document.text[row["start"] : row["end"]] == row["text"]
+
+
+def test_findings_of_an_earlier_filter_are_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "findings.jsonl"
+    for _ in range(2):
+        list(ContaminationFilter(QuestionIndex([ITEM]), path).watch([DIRTY]))
+    assert [row["question_id"] for row in read(path)] == ["mini/1"]
+    ContaminationFilter(QuestionIndex([ITEM]), path)
+    assert read(path) == []
 
 
 # Files

@@ -13,7 +13,6 @@ from reread.decontaminate.clean import (
     Cleaned,
     ContaminationFilter,
     Summary,
-    contamination_filter,
     decontaminate,
 )
 from reread.decontaminate.files import decontaminate_corpus
@@ -31,7 +30,6 @@ __all__ = [
     "QuestionIndex",
     "Rule",
     "Summary",
-    "contamination_filter",
     "decontaminate",
     "decontaminate_corpus",
     "ngram_for",

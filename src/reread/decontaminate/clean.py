@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from reread.decontaminate.index import Finding, QuestionIndex
@@ -163,14 +165,18 @@ class ContaminationFilter:
     Pass the documents through `watch` on their way into the build: findings are then made in the whole
     document, so that a question cut in two by the edge of a passage takes both passages with it. Passages of
     documents that were not watched are searched by themselves. A title that is a question condemns all
-    passages of its document. `findings` collects (document id, finding); `summary` counts the watched
-    documents.
+    passages of its document. `summary` counts the watched documents. findings: a file for what is found, one JSON
+    object a finding as it is made (see `finding_row`), its offsets those of the document; what the file held
+    before is gone. Memory does not grow with the number of findings.
     """
 
-    def __init__(self, index: QuestionIndex) -> None:
+    def __init__(self, index: QuestionIndex, findings: Path | None = None) -> None:
         self.index = index
         self.summary = Summary.of(index)
-        self.findings: list[tuple[str, Finding]] = []
+        self.findings = findings
+        if findings is not None:
+            findings.parent.mkdir(parents=True, exist_ok=True)
+            findings.write_bytes(b"")
         self._watched: dict[tuple[str, str], list[Finding]] = {}
 
     def watch(self, documents: Iterable[Document]) -> Iterator[Document]:
@@ -178,7 +184,7 @@ class ContaminationFilter:
         for document in documents:
             findings = self.index.find_in(document)
             self.summary.add(document, findings, self.index)
-            self.findings.extend((document.id, finding) for finding in findings)
+            self._report(document.id, document.source, findings)
             self._watched[document.source, document.id] = findings
             if len(self._watched) > REMEMBERED_DOCUMENTS:
                 del self._watched[next(iter(self._watched))]
@@ -191,7 +197,7 @@ class ContaminationFilter:
             findings = self.index.find_in(
                 Document(passage.doc_id, passage.text, passage.source, passage.title, passage.url)
             )
-            self.findings.extend((passage.doc_id, finding) for finding in findings)
+            self._report(passage.doc_id, passage.source, [_moved(finding, passage.start) for finding in findings])
             return contaminated_reason(findings[0]) if findings else None
         end = passage.start + len(passage.text)
         for finding in findings:
@@ -199,10 +205,24 @@ class ContaminationFilter:
                 return contaminated_reason(finding)
         return None
 
+    def _report(self, doc_id: str, source: str, findings: Sequence[Finding]) -> None:
+        if self.findings is None or not findings:
+            return
+        rows = [json.dumps(finding_row(doc_id, source, finding), ensure_ascii=False) + "\n" for finding in findings]
+        with self.findings.open("ab") as file:
+            file.write("".join(rows).encode())
 
-def contamination_filter(index: QuestionIndex) -> Callable[[Passage], str | None]:
-    """A `ContaminationFilter` as a plain function of a passage."""
-    return ContaminationFilter(index)
+
+def finding_row(doc_id: str, source: str, finding: Finding) -> dict[str, Any]:
+    """A finding as findings.jsonl has it: doc_id and source, then the finding's own fields."""
+    return {"doc_id": doc_id, "source": source, **asdict(finding)}
+
+
+def _moved(finding: Finding, start: int) -> Finding:
+    """A finding in a passage as one in its document, where the passage begins at `start`."""
+    if finding.field != "text":
+        return finding
+    return replace(finding, start=finding.start + start, end=finding.end + start)
 
 
 def _act(document: Document, findings: Sequence[Finding], action: Action) -> Document | None:

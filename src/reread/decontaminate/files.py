@@ -8,12 +8,11 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from reread.corpus import CorpusFile, Position, Rejects, find_files, no_documents, read_from
-from reread.decontaminate.clean import Action, Summary, check_action, decontaminate
+from reread.decontaminate.clean import Action, Summary, check_action, decontaminate, finding_row
 from reread.decontaminate.index import DEFAULT_THRESHOLD, QuestionIndex, Rule
 from reread.errors import RunFolderError, UsageError
 from reread.runs import content_hash, write_json_atomically
@@ -99,7 +98,7 @@ def _one_file(
             if plain is not index:
                 plain_summary.add(document, plain.find_in(document), plain)
             for finding in cleaned.findings:
-                line = {"doc_id": document.id, "source": document.source, **asdict(finding)}
+                line = finding_row(document.id, document.source, finding)
                 findings_file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
             if clean_file is not None and cleaned.left is not None:
                 clean_file.write(json.dumps(_record(cleaned.left), ensure_ascii=False).encode() + b"\n")
