@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from reread.report import load_run, recall_table, score_table, write_report
+from reread.runs import RunFolder
 
 
 def report(
@@ -20,17 +21,38 @@ def report(
 ) -> None:
     """Rebuild the page and its figures from a run's files: no model, nothing fetched.
 
+    The scores are rebuilt first where a run's answers are newer than they are. A folder with scores.json alone is
+    enough for a page.
+
     Example: reread report runs/demo --out report.html
     """
+    for folder in runs:
+        if _has_unscored_answers(folder):
+            from reread.finish import finish
+
+            finish(folder)
     loaded = [load_run(run) for run in runs]
     target = out or (runs[0] / "report.html" if len(runs) == 1 else Path("report.html"))
     # The page first: whoever reads the tables may stop reading (head, less).
     page = write_report(loaded, target)
     console = Console(highlight=False)
     for run in loaded:
+        for warning in run.warnings:
+            console.print(f"{run.name}: {warning}", soft_wrap=True, markup=False)
         for scores in run.benchmarks:
             if scores.rungs:
                 console.print(score_table(run, scores.name))
         if recall := recall_table(run):
             console.print(recall)
     console.print(f"report: {page}", soft_wrap=True, markup=False)
+
+
+def _has_unscored_answers(folder: Path) -> bool:
+    """Whether a run folder lacks scores.json, or has answers written after it."""
+    run = RunFolder(folder)
+    if not (run.recipe_path.is_file() and run.manifest_path.is_file()):
+        return False
+    if not run.scores_path.is_file():
+        return True
+    answers = run.answers.path
+    return answers.is_file() and answers.stat().st_mtime_ns > run.scores_path.stat().st_mtime_ns
