@@ -9,6 +9,8 @@ thousand parameters the output matrix is a large share, so it cannot be left out
 
 from __future__ import annotations
 
+from typing import Any
+
 FORWARD_FLOPS_PER_WEIGHT = 2
 """A forward pass: one multiply-add a weight and token."""
 
@@ -20,6 +22,30 @@ DISTANCE_FLOPS_PER_DIMENSION = 2
 
 BM25_FLOPS_PER_POSTING = 4
 """Add, multiply, divide and accumulate per posting; our own count of the inner loop in datastore/."""
+
+
+def multiplying_weights(model: Any) -> int:
+    """N of a transformers model: every matrix but the embedding look-ups, the output matrix also where it is tied.
+
+    An encoder has no output matrix, so its embeddings are not counted at all. Biases and norms multiply next to
+    nothing and are left out. Of a mixture of experts, the share that is active for a token. Layers that share their
+    weights (ALBERT) are counted once.
+    """
+    import torch
+
+    config = model.config.get_text_config()
+    n_experts = getattr(config, "num_experts", None) or getattr(config, "num_local_experts", None) or 0
+    active = getattr(config, "num_experts_per_tok", None) or n_experts
+    total = 0
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Embedding):
+            continue
+        for weight in module.parameters(recurse=False):
+            if weight.dim() < 2:
+                continue
+            in_expert = n_experts and ".experts" in name
+            total += int(weight.numel() * active / n_experts) if in_expert else weight.numel()
+    return total
 
 
 def forward_flops(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,6 +44,22 @@ def test_qwen3_vectors_are_last_token_states_with_the_instruction_on_queries_alo
     asked = [qwen3_query_prompt() + text for text in TEXTS]
     assert np.abs(embedder.encode_queries(TEXTS) - by_hand(tmp_path, asked)).max() < 1e-5
     assert np.abs(embedder.encode_queries(TEXTS) - embedder.encode_passages(TEXTS)).max() > 0.01
+
+
+def test_an_encoder_is_charged_what_torch_counts_and_nothing_for_its_embeddings(tmp_path: Path) -> None:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+    from transformers import AutoTokenizer
+
+    save_qwen3_embedding(tmp_path)
+    embedder: Any = make_embedder(f"st:{tmp_path}")
+    with FlopCounterMode(display=False) as counter:
+        embedder.encode_passages(TEXTS[:1])
+    counts = counter.get_flop_counts()["Global"]
+    n_tokens = len(AutoTokenizer.from_pretrained(tmp_path)(TEXTS[0])["input_ids"])
+    attention = 4 * 2 * 32 * n_tokens * n_tokens
+    assert embedder.flops == counts[torch.ops.aten.mm] + attention
+    assert isinstance(embedder.flops, int)
 
 
 @pytest.mark.parametrize("pooling", [None, "mean_tokens"])

@@ -65,6 +65,40 @@ def test_scoring_charges_flops(tmp_path: Path) -> None:
     assert once > 0 and reranker.flops == pytest.approx(2 * once)  # type: ignore[attr-defined]
 
 
+def matrix_flops(reranker: object) -> float:
+    """What torch counts of the matrix products while one pair is scored, attention's own left out."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        reranker.score(QUERY, PASSAGES[:1])  # type: ignore[attr-defined]
+    counts = counter.get_flop_counts()["Global"]
+    return float(sum(counts.get(op, 0) for op in (torch.ops.aten.mm, torch.ops.aten.addmm)))
+
+
+def test_a_qwen3_reranker_is_charged_the_output_matrix_once_a_pair(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    save_qwen3_reranker(tmp_path)
+    reranker = make_reranker(f"ce:{tmp_path}")
+    body = f"<Instruct>: {QWEN3_INSTRUCTION}\n<Query>: {QUERY}\n<Document>: {TEXTS[0]}"
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    n_tokens = sum(len(tokenizer.encode(t, add_special_tokens=False)) for t in (QWEN3_PREFIX, body, QWEN3_SUFFIX))
+    counted = matrix_flops(reranker)
+    attention = 4 * 2 * 32 * n_tokens * n_tokens / 2
+    assert reranker.flops == pytest.approx(counted + attention)  # type: ignore[attr-defined]
+
+
+def test_a_classifier_is_not_charged_for_its_embeddings(tmp_path: Path) -> None:
+    save_bert_classifier(tmp_path)
+    reranker = make_reranker(f"ce:{tmp_path}")
+    counted = matrix_flops(reranker)
+    n_tokens = len(QUERY.split()) + len(TEXTS[0].split()) + 3
+    # The pooler (32 × 32) sees one token of the pair but counts as part of the body.
+    expected = counted + 2 * 32 * 32 * (n_tokens - 1) + 4 * 2 * 32 * n_tokens * n_tokens
+    assert reranker.flops == pytest.approx(expected)  # type: ignore[attr-defined]
+
+
 def test_a_model_whose_head_is_not_in_the_file_is_refused(tmp_path: Path) -> None:
     save_bert_classifier(tmp_path, headless=True)
     with pytest.raises(UsageError, match=r"classifier.*random"):

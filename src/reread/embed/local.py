@@ -10,7 +10,7 @@ import numpy as np
 
 from reread.embed.unit import qwen3_query_prompt, unit_vectors
 from reread.errors import MissingExtra, UsageError
-from reread.flops import forward_flops
+from reread.flops import forward_flops, multiplying_weights
 from reread.protocols import Vectors
 
 
@@ -31,8 +31,8 @@ class LocalEmbedder:
         # The command line draws its own bars.
         transformers.utils.logging.disable_progress_bar()
         self.spec = f"st:{name}"
-        self.flops = 0.0
-        """FLOPs spent so far."""
+        self.flops = 0
+        """FLOPs spent so far: a whole number, so that differences of it are exact however large it grows."""
         self._batch_size = batch_size
         try:
             self._model = SentenceTransformer(name, device=device)
@@ -49,9 +49,7 @@ class LocalEmbedder:
         if config.model_type == "qwen3":
             self._check_last_token(name)
             self._query_prompt = self._query_prompt or qwen3_query_prompt()
-        self._n_weights = sum(
-            p.numel() for n, p in transformer.auto_model.named_parameters() if "embed" not in n.lower()
-        )
+        self._n_weights = multiplying_weights(transformer.auto_model)
         self._n_layers = int(getattr(config, "num_hidden_layers", 0))
         heads = int(getattr(config, "num_attention_heads", 0))
         self._d_attention = heads * int(
@@ -80,13 +78,14 @@ class LocalEmbedder:
         lengths = mask.sum(dim=1).double()
         n_tokens = float(lengths.sum())
         if n_tokens:
-            self.flops += forward_flops(
+            spent = forward_flops(
                 self._n_weights,
                 n_tokens,
                 n_layers=self._n_layers,
                 d_attention=self._d_attention,
                 context=float((lengths**2).sum()) / n_tokens,
             )
+            self.flops += round(spent)
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
         """float32 (n, d), unit length; with the model's query prompt."""

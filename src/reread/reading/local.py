@@ -61,7 +61,7 @@ class HfReader:
         self.device: Any = self.model.device
         config = self.model.config.get_text_config()
         self.max_length: int = max_length or _max_length(config, self.tokenizer)
-        self.n_params: float | None = float(multiplying_weights(self.model))
+        self.n_params: float | None = float(flops.multiplying_weights(self.model))
         self.n_layers: int = config.num_hidden_layers
         heads: int = config.num_attention_heads
         self.d_attention: int = heads * (getattr(config, "head_dim", None) or config.hidden_size // heads)
@@ -230,26 +230,6 @@ class HfReader:
         text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         assert isinstance(text, str)
         return text
-
-
-def multiplying_weights(model: Any) -> int:
-    """Weights that multiply an activation: every matrix but the embedding look-ups, the output matrix also
-    where it is tied to them (flops.py). Of a mixture of experts, the share that is active for a token."""
-    import torch
-
-    config = model.config.get_text_config()
-    n_experts = getattr(config, "num_experts", None) or getattr(config, "num_local_experts", None) or 0
-    active = getattr(config, "num_experts_per_tok", None) or n_experts
-    total = 0
-    for name, module in model.named_modules():
-        if isinstance(module, torch.nn.Embedding):
-            continue
-        for weight in module.parameters(recurse=False):
-            if weight.dim() < 2:
-                continue
-            in_expert = n_experts and ".experts" in name
-            total += int(weight.numel() * active / n_experts) if in_expert else weight.numel()
-    return total
 
 
 def _load(path: str, device: str | None, dtype: str | None) -> tuple[Any, Any]:

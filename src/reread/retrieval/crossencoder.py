@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from reread.errors import MissingExtra, UsageError
-from reread.flops import forward_flops
+from reread.flops import forward_flops, multiplying_weights
 from reread.protocols import Reranker
 from reread.types import Passage
 
@@ -68,7 +68,8 @@ class _Model:
             raise UsageError(f"{name} lacks the weights {', '.join(missing[:3])}: they would be random")
         self.model: Any = model.to(self.device).eval()
         config = model.config
-        self.n_weights = sum(p.numel() for n, p in model.named_parameters() if "embed" not in n.lower())
+        self.n_weights = multiplying_weights(model.base_model)
+        self.n_head_weights = multiplying_weights(model) - self.n_weights
         self.n_layers = int(config.num_hidden_layers)
         self.d_attention = int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
         self.d_attention *= int(config.num_attention_heads)
@@ -86,6 +87,8 @@ class _Model:
                 d_attention=self.d_attention,
                 context=sum(length**2 for length in lengths) / n_tokens / (2 if causal else 1),
             )
+            # The head (the output matrix of a causal model) sees one position of every pair.
+            self.flops += forward_flops(self.n_head_weights, len(lengths))
 
 
 def _body(passage: Passage) -> str:
