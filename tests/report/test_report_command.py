@@ -89,8 +89,9 @@ def test_scores_alone_are_enough_for_a_page(whole_run: Path, tmp_path: Path) -> 
 def test_warnings_are_printed_above_the_table(whole_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scores = json.loads((whole_run / "scores.json").read_text())
     (whole_run / "scores.json").write_text(
-        json.dumps(scores | {"warnings": ["Some [bold]answers[/bold] are missing."]})
+        json.dumps(scores | {"warnings": ["Some\u001b[2J [bold]answers[/bold] are missing."]})
     )
     assert run(["report", str(whole_run)]) == 0
     out = capsys.readouterr().out
-    assert -1 < out.index("Some [bold]answers[/bold] are missing.") < out.index("accuracy in %")
+    assert "\u001b" not in out
+    assert -1 < out.index("[bold]answers[/bold] are missing.") < out.index("accuracy in %")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from reread.cli.hits import plain
 from reread.report import load_run, recall_table, score_table, write_report
 from reread.runs import RunFolder
 
@@ -38,7 +39,7 @@ def report(
     console = Console(highlight=False)
     for run in loaded:
         for warning in run.warnings:
-            console.print(f"{run.name}: {warning}", soft_wrap=True, markup=False)
+            console.print(plain(f"{run.name}: {warning}"), soft_wrap=True, markup=False)
         for scores in run.benchmarks:
             if scores.rungs:
                 console.print(score_table(run, scores.name))

@@ -159,7 +159,7 @@ def draw_sensitivity(name: str, rows: tuple[SensitivityRow, ...], arm: str) -> D
     """The arm's multipliers under every fit, on a log scale; larger marks are larger rungs."""
 
     def draw(figure: Figure) -> None:
-        from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+        from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
         axes = figure.add_subplot()
         axes.set_xscale("log")
@@ -177,10 +177,10 @@ def draw_sensitivity(name: str, rows: tuple[SensitivityRow, ...], arm: str) -> D
         low, high = axes.get_xlim()
         # Beyond two decades 1, 2 and 5 of each would run into one another.
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 100 else (1.0,), numticks=8))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: numbers.times_mark(value)))
         axes.set_xlabel(f"multiplier of {_short(arm)}; larger marks are larger rungs")
-        axes.grid(axis="x", which="both", color=GRID, linewidth=0.6)
+        axes.grid(axis="x", color=GRID, linewidth=0.6)
 
     shown = "; ".join(f"{row.fit}: {', '.join(numbers.times(v) for v in row.multipliers)}" for row in rows)
     return Drawing(name, f"Multipliers of {arm} under other curves. {shown}.", _svg(draw, _height(rows), name))

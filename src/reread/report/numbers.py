@@ -83,6 +83,15 @@ def decade(value: float) -> str:
     return f"10{str(round(math.log10(value))).translate(_SUPERSCRIPTS)}"
 
 
+def times_mark(value: float) -> str:
+    """A multiplier on an axis, never long: 0.5 → "0.5x", 20000 → "2·10⁴x"."""
+    if 1e-3 <= value < 1e4:
+        return f"{value:g}x"
+    exponent = math.floor(math.log10(value) + 1e-9)
+    mantissa = f"{value / 10.0**exponent:.3g}"
+    return f"{'' if mantissa == '1' else f'{mantissa}·'}10{str(exponent).translate(_SUPERSCRIPTS)}x"
+
+
 def count(value: float | None) -> str:
     """12345 → "12,345"; past a million in powers of ten."""
     if value is None:
