@@ -98,6 +98,19 @@ def test_a_weak_rise_is_noted_beside_the_multipliers(tmp_path: Path, capsys: pyt
         assert "Compute multiplier" in out
 
 
+def test_a_run_that_does_not_rise_is_refused_as_in_its_own_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rungs = [
+        {"name": f"r{i}", "train_flops": 10.0 ** (18 + i), "arms": {"baseline": {"n": 500, "accuracy": 0.25 + i / 100}}}
+        for i in range(3)
+    ]
+    (tmp_path / "scores.json").write_text(json.dumps({"headline": "w", "benchmarks": {"w": {"rungs": rungs}}}))
+    assert run(["multiplier", str(tmp_path)]) == 1
+    out, err = capsys.readouterr()
+    assert "does not surely rise with compute here (trend 0.7 standard errors, 3 wanted)" in err and out == ""
+
+
 def test_an_arm_left_out_of_a_run_is_named_with_its_rungs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rungs = [
         {

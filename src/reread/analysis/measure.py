@@ -60,17 +60,17 @@ def measure(
         raise UsageError(f"the inputs measure different benchmarks ({', '.join(sorted(names))}); choose one")
     name = benchmark or next(iter(names), "")
     points = Points.of([row for source in read for row in source.rows], name)
-    if floor is None:
-        floor = next((source.floor for source in read if source.floor is not None), None)
-    if ceiling is None:
-        ceiling = next((source.ceiling for source in read if source.ceiling is not None), None)
-    choice = choose_fit(name, kind=kind or "logistic", floor=floor, ceiling=ceiling, weights=weights)
     z = _rise_z(points)
     if z is not None and z < MIN_RISE_Z and all(source.run is not None for source in read):
         raise FitError(
             f"the baseline does not surely rise with compute here (trend {z:.1f} standard errors, {MIN_RISE_Z:g} "
             "wanted), so no multiplier can be read off it"
         )
+    if floor is None:
+        floor = next((source.floor for source in read if source.floor is not None), None)
+    if ceiling is None:
+        ceiling = next((source.ceiling for source in read if source.ceiling is not None), None)
+    choice = choose_fit(name, kind=kind or "logistic", floor=floor, ceiling=ceiling, weights=weights)
     joint = None
     if len(read) == 1:
         joint = joint_resamples(read[0], points, n_resamples=n_resamples, seed=seed)
