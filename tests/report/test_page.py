@@ -60,8 +60,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, write_run: WriteRun) -> Pat
     return write_run(tmp_path_factory.mktemp("run"), n=150)
 
 
-def printed(table: object) -> str:
-    console = Console(file=io.StringIO(), width=120, highlight=False)
+def printed(table: object, width: int = 120) -> str:
+    console = Console(file=io.StringIO(), width=width, highlight=False)
     console.print(table)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
@@ -266,6 +266,7 @@ def test_answers_whose_passages_did_not_fit_are_counted(tmp_path: Path, write_ru
 
     assert "For 17 of 120 answers, not every passage fitted the prompt" in drop(17)
     assert "passages dropped" in drop(17)
+    assert "passages dropped from the prompt: retrieval 17" in printed(score_table(load_run(folder)))
     assert "passage fitted" not in drop(0) and "passages dropped" not in drop(0)
 
 
@@ -282,7 +283,8 @@ def test_retrieval_is_set_against_random_passages_where_the_run_did_so(tmp_path:
     text = changed(folder, with_pair)
     assert "retrieval against random" in text and "over random" in text
     assert "+12.3" in text and "p 0.011" in text
-    assert "12.3*" in printed(score_table(load_run(folder)))
+    table = printed(score_table(load_run(folder)), width=80)
+    assert "+12.3*" in table and "unparsed" in table
 
     def without_pair(scores: dict[str, Any]) -> None:
         scores["benchmarks"]["world"]["rungs"][0]["comparisons"].pop()

@@ -96,18 +96,15 @@ def _of_one_reader(scores: BenchmarkScores) -> Table:
     reference = rung.reference
     compare = bool(rung.comparisons)
     with_random = any(rung.against_random(arm) for arm in rung.arms)
-    with_dropped = any(score.get("passages_dropped") for score in rung.arms.values())
     for column in ("n", "%", "95 %"):
         table.add_column(column, justify="right", no_wrap=True)
     if compare:
-        table.add_column(f"over {escape(reference or '')}", justify="right")
-        for column in ("p", "mended", "broken"):
+        table.add_column(f"over\n{escape(reference or '')}", justify="right", no_wrap=True)
+        for column in ("p", "mended/\nbroken"):
             table.add_column(column, justify="right", no_wrap=True)
     if with_random:
-        table.add_column("over random", justify="right")
+        table.add_column("over\nrandom", justify="right", no_wrap=True)
     table.add_column("unparsed", justify="right", no_wrap=True)
-    if with_dropped:
-        table.add_column("passages dropped", justify="right")
     for arm, score in rung.arms.items():
         compared: Mapping[str, Any] = rung.comparison(reference, arm) or {}
         cells = [escape(arm), numbers.count(score.get("n")), numbers.percent(score.get("accuracy"))]
@@ -117,15 +114,17 @@ def _of_one_reader(scores: BenchmarkScores) -> Table:
             cells += [
                 numbers.points(compared.get("difference")),
                 numbers.p_value(compared.get("p")),
-                numbers.count(compared.get("mended")),
-                numbers.count(compared.get("broken")),
+                f"{numbers.count(compared.get('mended'))}/{numbers.count(compared.get('broken'))}"
+                if compared
+                else numbers.DASH,
             ]
         if with_random:
             cells.append(_over(rung.against_random(arm)))
-        cells.append(numbers.count(score.get("unparsed")))
-        if with_dropped:
-            cells.append(numbers.count(score.get("passages_dropped")))
-        table.add_row(*cells)
+        table.add_row(*cells, numbers.count(score.get("unparsed")))
+    dropped = {arm: score["passages_dropped"] for arm, score in rung.arms.items() if score.get("passages_dropped")}
+    if dropped:
+        listed = ", ".join(f"{escape(arm)} {numbers.count(n)}" for arm, n in dropped.items())
+        table.caption, table.caption_justify = f"answers with passages dropped from the prompt: {listed}", "left"
     return table
 
 
