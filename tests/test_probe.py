@@ -9,15 +9,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from probe_world import N_QUESTIONS, tiny_data, tiny_recipe
 from reread.cli import run
-from reread.errors import RecipeError, RunFolderError
+from reread.errors import CorpusError, RecipeError, RunFolderError
 from reread.finish import finish
 from reread.probe import run_probe
+from reread.recipe import parse_recipe
 from reread.runs import JsonLines
 
 
@@ -158,16 +160,82 @@ def test_a_run_folder_of_another_recipe_is_refused(tiny_run: Path, tiny_rungs: l
     assert scores_of(tiny_run) == before
 
 
-def test_a_run_goes_on_only_with_the_questions_it_began_with(
-    tiny_run: Path, tiny_rungs: list[Path], tmp_path: Path
-) -> None:
-    copy = shutil.copytree(tiny_run, tmp_path / "copy")
-    questions = copy / "world" / "world.jsonl"
-    questions.write_text(
-        questions.read_text(encoding="utf-8").replace('"answer": "A"', '"answer": "B"'), encoding="utf-8"
+@pytest.fixture
+def own_files(tiny_run: Path, tiny_rungs: list[Path], tmp_path: Path) -> dict[str, Any]:
+    """A recipe on files of its own (corpus, questions, checkpoint), so that each can be changed."""
+    for name in ("corpus.jsonl", "world.jsonl"):
+        shutil.copy(tiny_run / "world" / name, tmp_path / name)
+    shutil.copytree(tiny_rungs[0], tmp_path / "rung")
+    return tiny_data(
+        [tmp_path / "rung"],
+        corpus={"paths": [str(tmp_path / "corpus.jsonl")], "chunk_words": 50},
+        benchmarks=[{"benchmark": f"world:{tmp_path / 'world.jsonl'}", "form": "cloze", "limit": 5}],
+        arms=["baseline", "retrieval"],
     )
-    with pytest.raises(RunFolderError, match="questions of world have changed"):
-        run_probe(tiny_recipe(tiny_rungs), copy)
+
+
+@pytest.mark.parametrize(
+    "changed", ["the questions of world", "the checkpoint of rung", "the corpus file corpus.jsonl"]
+)
+def test_a_run_goes_on_only_with_what_it_began_with(
+    own_files: dict[str, Any], tiny_rungs: list[Path], tmp_path: Path, changed: str
+) -> None:
+    recipe = parse_recipe(own_files)
+    before = run_probe(recipe, tmp_path / "run")
+    assert run_probe(recipe, tmp_path / "run") == before
+    if "questions" in changed:
+        path = tmp_path / "world.jsonl"
+        path.write_text(path.read_text(encoding="utf-8").replace('"answer": "A"', '"answer": "B"'), encoding="utf-8")
+    elif "checkpoint" in changed:
+        shutil.rmtree(tmp_path / "rung")
+        shutil.copytree(tiny_rungs[1], tmp_path / "rung")
+    else:
+        with (tmp_path / "corpus.jsonl").open("a", encoding="utf-8") as file:
+            file.write('{"id": "new", "text": "One more document."}\n')
+    with pytest.raises(RunFolderError, match=f"{changed} (has|have) changed"):
+        run_probe(recipe, tmp_path / "run")
+
+
+def test_a_lost_store_is_built_again_as_it_was(own_files: dict[str, Any], tmp_path: Path) -> None:
+    recipe = parse_recipe(own_files)
+    before = run_probe(recipe, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "store")
+    (tmp_path / "run" / "answers.jsonl").unlink()
+    assert run_probe(recipe, tmp_path / "run") == before
+
+
+def test_a_mistyped_path_leaves_no_run_folder(own_files: dict[str, Any], tmp_path: Path) -> None:
+    wrong = {**own_files, "corpus": {"paths": [str(tmp_path / "corpse.jsonl")]}}
+    with pytest.raises(CorpusError, match="corpse"):
+        run_probe(parse_recipe(wrong), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_alien_line_among_the_answers_is_named(own_files: dict[str, Any], tmp_path: Path) -> None:
+    recipe = parse_recipe(own_files)
+    run_probe(recipe, tmp_path / "run")
+    answers = tmp_path / "run" / "answers.jsonl"
+    lines = answers.read_text(encoding="utf-8").splitlines()
+    lines[2] = "{}"
+    answers.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with pytest.raises(RunFolderError, match="line 3"):
+        run_probe(recipe, tmp_path / "run")
+
+
+def test_a_limit_counts_the_questions_that_are_asked(own_files: dict[str, Any], tmp_path: Path) -> None:
+    entry = {**own_files["benchmarks"][0], "gold_only": True}
+    scores = run_probe(parse_recipe({**own_files, "benchmarks": [entry]}), tmp_path / "run")
+    assert scores["rungs"][0]["arms"]["baseline"]["n"] == 5
+
+
+def test_a_recipe_of_an_earlier_version_is_still_the_same_recipe(own_files: dict[str, Any], tmp_path: Path) -> None:
+    recipe = parse_recipe(own_files)
+    before = run_probe(recipe, tmp_path / "run")
+    path = tmp_path / "run" / "recipe.yaml"
+    earlier = yaml.safe_load(path.read_text(encoding="utf-8"))
+    del earlier["grader"], earlier["benchmarks"][0]["ceiling"]
+    path.write_text(yaml.safe_dump(earlier), encoding="utf-8")
+    assert run_probe(recipe, tmp_path / "run") == before
 
 
 def test_every_arm_with_passages_is_compared_with_random_too(tiny_run: Path) -> None:

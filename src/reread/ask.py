@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import shutil
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -75,6 +75,8 @@ class Session:
         self.spec = find_reader() if reader is None else None if reader == "none" else reader
         self.settings = Settings(form="chat", k=k, n_samples=n_samples)
         self.finder = PassageFinder(store, self.settings, reranker=make_reranker(rerank) if rerank else None)
+        if self.spec is None and self.arm.passages == "none":
+            raise UsageError(f"the arm {arm} shows no passages, so it needs a reader: --reader SPEC")
         self.reader: Reader | None = None
         if self.spec is not None:
             # A server that merely answered on a port was never named by the user: it gets no key.
@@ -88,6 +90,7 @@ class Session:
 
     def ask(self, text: str) -> Asked:
         """The answer with the passages it rests on, or the passages alone."""
+        text = text.encode("utf-8", "replace").decode()  # a terminal may hand over bytes that are no text
         if not text.strip():
             raise UsageError("the question is empty")
         question = Question(f"ask:{content_hash(text)[:12]}", "ask", "", text, None, ())
@@ -136,6 +139,6 @@ def find_reader() -> str | None:
             with urllib.request.urlopen(f"{base}/models", timeout=PORT_TIMEOUT_S) as response:
                 served = json.loads(response.read(1_000_000))
             return f"openai:{served['data'][0]['id']}@{base}"
-        except (OSError, ValueError, KeyError, IndexError, TypeError, urllib.error.URLError):
+        except (OSError, ValueError, KeyError, IndexError, TypeError, http.client.HTTPException):
             continue
     return None

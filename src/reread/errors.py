@@ -47,7 +47,7 @@ class RunFolderError(UsageError):
 
 
 class ReaderError(RereadError):
-    """A reader that did not answer as its protocol says."""
+    """A reader, embedder or reranker that did not answer as its protocol says."""
 
 
 class FitError(RereadError):

@@ -14,6 +14,7 @@ from reread.analysis.measure import curve_json, measure, multiplier_json, sensit
 from reread.benchmarks import get_spec
 from reread.errors import FitError, RunFolderError, UsageError
 from reread.evaluation.recall import recall_table
+from reread.evaluation.run import ANSWER_FIELDS
 from reread.evaluation.scores import benchmark_scores, cells
 from reread.recipe import Recipe, parse_recipe
 from reread.runs import JsonLines, RunFolder, write_json_atomically
@@ -53,7 +54,7 @@ def _recipe(run: RunFolder) -> Recipe:
 def _scores(run: RunFolder, recipe: Recipe, manifest: Mapping[str, Any]) -> dict[str, Any]:
     subject_of = {(row["benchmark"], row["question_id"]): row["subject"] for row in run.questions.read()}
     train_flops = {reader["name"]: reader["train_flops"] for reader in manifest["readers"]}
-    answered = cells(run.answers.read())
+    answered = cells(run.answers.read(*ANSWER_FIELDS))
     recall_rows = list(JsonLines(run.path / "recall.jsonl").read())
     scores: dict[str, Any] = {}
     for name, facts in manifest["benchmarks"].items():

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
 import platform
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -30,20 +32,24 @@ from reread.errors import RecipeError, RunFolderError
 from reread.evaluation.recall import has_gold, measure_recall
 from reread.evaluation.run import Written, evaluate, question_row
 from reread.finish import finish
+from reread.ladder.train import RUNG_FILE
 from reread.protocols import Embedder, Reader, Solver
 from reread.reading import make_reader
-from reread.recipe import BenchmarkRecipe, CorpusRecipe, ReaderRecipe, Recipe
+from reread.recipe import BenchmarkRecipe, CorpusRecipe, ReaderRecipe, Recipe, parse_recipe
 from reread.retrieval import SEARCH_KINDS, Retriever, make_reranker
 from reread.runs import (
     JsonLines,
     RunFolder,
     content_hash,
+    content_seed,
     file_sha256,
+    first_difference,
     write_json_atomically,
     write_text_atomically,
 )
 from reread.scoring import scorer_for
 from reread.types import Document, Question
+from reread.world import World, write_world
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +57,9 @@ Progress = Callable[[int, int | None], None]
 Stages = Callable[[str], Progress]
 """Given a stage's title, where to report its progress."""
 
-RUNG_FILE = "rung.json"
+RECALL_FILE = "recall.jsonl"
+ENDS_BYTES = 1 << 20
+"""Of a checkpoint's file, what is looked at from each end to tell it from another; whole ones can be terabytes."""
 BUILD_FACTS = ("corpus", "build", "decontamination")
 """What the manifest says of a store that this run built."""
 
@@ -64,17 +72,32 @@ def run_probe(recipe: Recipe, out: Path, *, stages: Stages | None = None) -> dic
     stages = stages or _silent
     run = RunFolder(out)
     _check(recipe, out)
-    run.claim(recipe.model_dump(mode="json"))
-    world = _world_files(recipe, out, stages)
-    benchmarks = {entry.benchmark: _load(entry, recipe, world) for entry in recipe.benchmarks}
-    _check_same_questions(run, benchmarks)
+    generated = recipe.corpus is not None and recipe.corpus.world is not None
+    # Read before the folder is claimed: a mistyped path must not leave a folder that then refuses the right one.
+    benchmarks = {} if generated else _benchmarks(recipe, None)
+    files = [] if recipe.corpus is None or generated else find_files(recipe.corpus.paths)
+    run.claim(recipe.model_dump(mode="json"), read=_as_today)
+    world = _world_files(recipe, out, stages) if generated else None
+    if world is not None:
+        benchmarks, files = _benchmarks(recipe, world), find_files([str(world / "corpus.jsonl")])
+    rungs = [_rung(reader, out) for reader in recipe.readers]
+    begun_with = {
+        "benchmarks": {benchmark.name: _content(benchmark) for benchmark in benchmarks.values()},
+        "readers": {rung["name"]: _checkpoint(_located(rung["spec"], out)) for rung in rungs},
+        "corpus": {file.name: file.path.stat().st_size if file.path else None for file in files},
+        "store": _store_identity(recipe) if recipe.corpus is None else None,
+    }
+    _check_unchanged(run, begun_with)
     _keep_questions(run, benchmarks)
     datastore, indexed = _datastore(recipe, run, benchmarks, world, stages)
-    rungs = [_rung(reader, out) for reader in recipe.readers]
-    _keep_manifest(run, recipe, benchmarks, rungs, indexed)
+    _keep_manifest(run, recipe, benchmarks, rungs, {**indexed, "begun_with": begun_with})
     if datastore is not None:
         _recall(recipe, run, benchmarks, datastore, stages)
     _answer(recipe, run, [rung["name"] for rung in rungs], benchmarks, datastore, stages)
+    if not any(True for _ in run.answers.read()) and not (run.path / RECALL_FILE).exists():
+        raise RecipeError(
+            "nothing could be measured: no reader, and no question names the passage that holds its answer"
+        )
     return finish(out)
 
 
@@ -83,6 +106,8 @@ def run_probe(recipe: Recipe, out: Path, *, stages: Stages | None = None) -> dic
 
 def _check(recipe: Recipe, out: Path) -> None:
     """Everything that can be known to be wrong before the first minute is spent."""
+    if recipe.corpus is not None and (made := recipe.corpus.world) is not None:
+        World(made.seed, made.n_articles, n_questions=made.n_questions)  # refuses more questions than it has facts for
     stored = recipe.corpus is not None or recipe.datastore.path is not None
     specs = [get_spec(entry.benchmark.partition(":")[0]) for entry in recipe.benchmarks]
     for entry, spec in zip(recipe.benchmarks, specs, strict=True):
@@ -138,36 +163,38 @@ def _located(spec: str, out: Path) -> str:
 # Corpus and questions ------------------------------------------------------------------------------------------------
 
 
-def _world_files(recipe: Recipe, out: Path, stages: Stages) -> Path | None:
+def _world_files(recipe: Recipe, out: Path, stages: Stages) -> Path:
     """The generated encyclopedia and its questions as files in the run folder."""
-    if recipe.corpus is None or recipe.corpus.world is None:
-        return None
-    from reread.world import write_world
-
+    assert recipe.corpus is not None
+    assert recipe.corpus.world is not None
     made = recipe.corpus.world
-    folder = out / "world"
-    if not (folder / "world.json").exists():
-        write_world(
-            folder,
-            seed=made.seed,
-            n_articles=made.n_articles,
-            n_questions=made.n_questions,
-            progress=stages("Writing the encyclopedia"),
-        )
-    return folder
+    write_world(
+        out / "world",
+        seed=made.seed,
+        n_articles=made.n_articles,
+        n_questions=made.n_questions,
+        progress=stages("Writing the encyclopedia"),
+    )
+    return out / "world"
+
+
+def _benchmarks(recipe: Recipe, world: Path | None) -> dict[str, Benchmark]:
+    """Every benchmark of the recipe by its entry, loaded."""
+    return {entry.benchmark: _load(entry, recipe, world) for entry in recipe.benchmarks}
 
 
 def _load(entry: BenchmarkRecipe, recipe: Recipe, world: Path | None) -> Benchmark:
     name, _, path = entry.benchmark.partition(":")
     where = entry.benchmark if path or world is None else f"{name}:{world / f'{name}.jsonl'}"
-    return load_benchmark(where, split=entry.split, limit=entry.limit, seed=recipe.seed)
-
-
-def _questions(entry: BenchmarkRecipe, benchmark: Benchmark) -> list[Question]:
-    questions = [q for q in benchmark.questions if not entry.gold_only or has_gold(q)]
-    if not questions:
+    if not entry.gold_only:
+        return load_benchmark(where, split=entry.split, limit=entry.limit, seed=recipe.seed)
+    loaded = load_benchmark(where, split=entry.split, seed=recipe.seed)
+    golden = [question for question in loaded.questions if has_gold(question)]
+    if not golden:
         raise RecipeError(f"{entry.benchmark}: no question names the passage that holds its answer; drop gold_only")
-    return questions
+    drawn = sorted(golden, key=lambda q: (content_seed(recipe.seed, q.text, q.choices, q.id), q.id))[: entry.limit]
+    kept = {question.id for question in drawn}
+    return replace(loaded, questions=tuple(question for question in golden if question.id in kept))
 
 
 def _keep_questions(run: RunFolder, benchmarks: Mapping[str, Benchmark]) -> None:
@@ -190,7 +217,7 @@ def _datastore(
     if recipe.corpus is None:
         return (Datastore.open(path, embedder=embedder), {}) if recipe.datastore.path else (None, {})
     facts = {key: value for key, value in run.manifest().items() if key in BUILD_FACTS}
-    if not facts:
+    if not facts or not (path / "datastore.json").exists():
         facts = _build(recipe.corpus, path, run, benchmarks, world, embedder, stages)
     return Datastore.open(path, embedder=embedder), facts
 
@@ -216,7 +243,8 @@ def _build(
     if corpus.decontaminate is not None:
         rule = corpus.decontaminate
         contamination = ContaminationFilter(
-            QuestionIndex(questions, ngram=rule.ngram, rule=rule.rule, threshold=rule.threshold or DEFAULT_THRESHOLD)
+            QuestionIndex(questions, ngram=rule.ngram, rule=rule.rule, threshold=rule.threshold or DEFAULT_THRESHOLD),
+            findings=run.path / "findings.jsonl",
         )
         against = {benchmark.name: _content(benchmark) for benchmark in benchmarks.values()}
 
@@ -267,11 +295,11 @@ def _recall(
         fetch_k=max(recipe.retrieval.recall_at),
     )
     for entry in recipe.benchmarks:
-        questions = _questions(entry, benchmarks[entry.benchmark])
+        questions = benchmarks[entry.benchmark].questions
         if not any(has_gold(question) for question in questions):
             continue
         measure_recall(
-            JsonLines(run.path / "recall.jsonl"),
+            JsonLines(run.path / RECALL_FILE),
             questions,
             retriever,
             max(recipe.retrieval.recall_at),
@@ -312,7 +340,7 @@ def _answer(
             evaluate(
                 run,
                 name,
-                _questions(entry, benchmark),
+                benchmark.questions,
                 parse_arms(entry.arms or recipe.arms),
                 Stack(reader, finder, settings, scorer, _exemplars(entry, benchmark, settings)),
                 written=written,
@@ -421,7 +449,6 @@ def _keep_manifest(
                 "chance": benchmark.chance,
                 "split": benchmark.split,
                 "n_questions": len(benchmark.questions),
-                "content": _content(benchmark),
                 "metric": "exact match, no grader" if benchmark.spec.grader and not recipe.grader else None,
                 "title": benchmark.spec.title,
                 "licence": benchmark.spec.licence,
@@ -434,15 +461,48 @@ def _keep_manifest(
         write_json_atomically(run.manifest_path, manifest)
 
 
-def _check_same_questions(run: RunFolder, benchmarks: Mapping[str, Benchmark]) -> None:
-    """A run goes on only with the questions it began with."""
-    known = run.manifest().get("benchmarks") or {}
-    for benchmark in benchmarks.values():
-        before = (known.get(benchmark.name) or {}).get("content")
-        if before is not None and before != _content(benchmark):
-            raise RunFolderError(
-                f"the questions of {benchmark.name} have changed since {run.path} was begun; choose another --out"
-            )
+def _check_unchanged(run: RunFolder, begun_with: Mapping[str, Any]) -> None:
+    """A run goes on only with what it began with: questions, checkpoints, corpus files, store."""
+    difference = first_difference(run.manifest().get("begun_with") or begun_with, dict(begun_with))
+    if difference is None:
+        return
+    what, _, name = difference[0].partition(".")
+    changed = {
+        "benchmarks": f"the questions of {name} have",
+        "readers": f"the checkpoint of {name} has",
+        "corpus": f"the corpus file {name} has" if name else "the corpus has",
+        "store": "the datastore has",
+    }[what]
+    raise RunFolderError(f"{changed} changed since {run.path} was begun; choose another --out, or put it back")
+
+
+def _checkpoint(spec: str) -> str | None:
+    """Identifies a local checkpoint: its weights' sizes with their first and last bytes, and its rung.json."""
+    kind, _, where = spec.partition(":")
+    folder = Path(where).expanduser()
+    if kind != "hf" or not folder.is_dir():
+        return None
+    parts = []
+    for path in sorted([*folder.glob("*.safetensors"), *folder.glob(RUNG_FILE)]):
+        with path.open("rb") as file:
+            first = file.read(ENDS_BYTES)
+            file.seek(max(0, path.stat().st_size - ENDS_BYTES))
+            parts.append([path.name, path.stat().st_size, hashlib.sha256(first + file.read()).hexdigest()])
+    return content_hash(parts)
+
+
+def _store_identity(recipe: Recipe) -> str | None:
+    """Identifies a finished store that the recipe names."""
+    path = Path(recipe.datastore.path or "") / "datastore.json"
+    return file_sha256(path) if recipe.datastore.path and path.is_file() else None
+
+
+def _as_today(earlier: Any) -> Any:
+    """A recipe written by an earlier version, with the keys that this version added at their defaults."""
+    try:
+        return parse_recipe(earlier).model_dump(mode="json") if isinstance(earlier, dict) else earlier
+    except RecipeError:
+        return earlier
 
 
 def _content(benchmark: Benchmark) -> str:

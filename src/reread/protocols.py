@@ -55,7 +55,8 @@ class Reader(Protocol):
     spec: str
     can: frozenset[str]
     n_params: float | None
-    """Parameters that take part in a forward pass, embeddings left out; None where an endpoint does not say."""
+    """Weights that multiply an activation (flops.multiplying_weights): the blocks and the output matrix, embedding
+    look-ups left out; None where an endpoint does not say."""
 
     def generate(
         self,

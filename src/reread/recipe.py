@@ -228,11 +228,23 @@ def parse_recipe(data: dict[str, Any], *, where: str = "the recipe") -> Recipe:
     try:
         return Recipe.model_validate(data)
     except ValidationError as error:
-        raise RecipeError("; ".join(_sentence(problem, where) for problem in error.errors()[:3])) from None
+        raise RecipeError("; ".join(_sentences(error, where)[:3])) from None
 
 
-def _sentence(problem: Any, where: str) -> str:
-    keys = [str(key) for key in problem["loc"]]
+def _sentences(error: ValidationError, where: str) -> list[str]:
+    """One sentence for each place that is wrong; what only follows from a wrong part of it is left out."""
+    problems = error.errors()
+    places = [tuple(problem["loc"]) for problem in problems]
+    sentences: dict[str, str] = {}
+    for problem, place in zip(problems, places, strict=True):
+        follows = any(len(other) > len(place) and other[: len(place)] == place for other in places)
+        keys = [str(key) for key in place if isinstance(key, int) or str(key).isidentifier()]
+        if not follows:
+            sentences.setdefault(".".join(keys), _sentence(problem, keys, where))
+    return list(sentences.values())
+
+
+def _sentence(problem: Any, keys: list[str], where: str) -> str:
     dotted = ".".join(keys)
     if problem["type"] == "extra_forbidden":
         known = _known_keys(keys[:-1])
@@ -242,6 +254,8 @@ def _sentence(problem: Any, where: str) -> str:
     if problem["type"] == "missing":
         return f"{where}: the key {dotted!r} is missing"
     given = "" if isinstance(problem["input"], dict | list) else f" (given: {problem['input']!r})"
+    if keys[-1:] == ["ceiling"]:
+        return f"{where}: {dotted} is an accuracy above 0 and at most 1, or `free`{given}"
     return f"{where}: {dotted or 'recipe'}: {problem['msg'].removeprefix('Value error, ')}{given}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,12 +23,12 @@ def canonical_json(value: Any) -> str:
 
 def content_hash(value: Any) -> str:
     """Hex SHA-256 of a JSON-serialisable value's canonical form."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+    return hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def content_seed(*parts: object) -> int:
     """A 63-bit seed from content, so that a rerun and every arm draw alike."""
-    digest = hashlib.sha256("\x1f".join(str(part) for part in parts).encode()).digest()
+    digest = hashlib.sha256("\x1f".join(str(part) for part in parts).encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
@@ -101,8 +101,11 @@ class JsonLines:
             os.truncate(self.path, end)
         return size - end
 
-    def read(self) -> Iterator[dict[str, Any]]:
-        """Every whole record, in order; an unfinished last line is passed over."""
+    def read(self, *fields: str) -> Iterator[dict[str, Any]]:
+        """Every whole record, in order; an unfinished last line is passed over.
+
+        RunFolderError names a line that is no JSON object or lacks one of the fields.
+        """
         if not self.path.exists():
             return
         with self.path.open("rb") as file:
@@ -110,9 +113,10 @@ class JsonLines:
                 if not line.endswith(b"\n"):
                     return
                 record = _json_object(line)
-                if record is None:
+                if record is None or not record.keys() >= set(fields):
+                    wanted = f" with {', '.join(fields)}" if fields else ""
                     raise RunFolderError(
-                        f"{self.path} line {number} is not a JSON object; delete that line, then run again"
+                        f"{self.path} line {number} is not a JSON object{wanted}; delete that line, then run again"
                     )
                 yield record
 
@@ -155,9 +159,10 @@ class RunFolder:
         self.passages = JsonLines(path / "passages.jsonl")
         self.answers = JsonLines(path / "answers.jsonl")
 
-    def claim(self, recipe: Mapping[str, Any]) -> bool:
+    def claim(self, recipe: Mapping[str, Any], read: Callable[[Any], Any] = lambda earlier: earlier) -> bool:
         """Make the folder this recipe's own; returns whether it already was (a resumed run).
 
+        read: brings an earlier version's recipe into today's form before the two are compared.
         Raises RunFolderError when the folder belongs to another recipe, naming the first key that differs.
         """
         if self.recipe_path.exists():
@@ -165,7 +170,7 @@ class RunFolder:
                 earlier = yaml.safe_load(self.recipe_path.read_text(encoding="utf-8"))
             except (yaml.YAMLError, UnicodeDecodeError):
                 raise RunFolderError(f"{self.recipe_path} cannot be read; choose another --out") from None
-            difference = first_difference(earlier, json.loads(canonical_json(recipe)))
+            difference = first_difference(read(earlier), json.loads(canonical_json(recipe)))
             if difference is not None:
                 key, old, new = difference
                 raise RunFolderError(
@@ -193,6 +198,12 @@ def first_difference(old: Any, new: Any, key: str = "") -> tuple[str, Any, Any] 
     if isinstance(old, dict) and isinstance(new, dict):
         for name in sorted({*old, *new}):
             found = first_difference(old.get(name), new.get(name), f"{key}.{name}" if key else name)
+            if found:
+                return found
+        return None
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for place, (before, now) in enumerate(zip(old, new, strict=True)):
+            found = first_difference(before, now, f"{key}.{place}")
             if found:
                 return found
         return None

@@ -324,3 +324,11 @@ def test_a_solver_refuses_arms_that_mean_nothing_to_it(store: Datastore) -> None
     for arm in ("sc", "docs", "retrieval+bag"):
         with pytest.raises(UsageError, match="draws no samples"):
             answer([question()], parse_arm(arm), stack)
+
+
+def test_options_that_the_reader_cannot_tell_apart_are_drawn_among(store: Datastore) -> None:
+    alike = [question(0, id=f"n{i}", choices=("Xa", "Xb", "Xc", "Xd"), meta={}) for i in range(400)]
+    given, _ = ask(store, "baseline", alike)
+    counts = {letter: sum(a.answer == letter for a in given) for letter in "ABCD"}
+    assert all(60 < count < 140 for count in counts.values())
+    assert [a.answer for a in ask(store, "baseline", alike)[0]] == [a.answer for a in given]

@@ -21,6 +21,9 @@ from reread.reading.prompts import LETTERS, Prompt, build_prompt, generation_lim
 from reread.runs import content_seed
 from reread.types import Answer, Question, Sample
 
+TIE = 1e-9
+"""Probabilities nearer than this, relatively, differ by rounding alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stack:
@@ -215,7 +218,9 @@ def _option_reading(one: Asked, scored: Scored, reader: Reader) -> Reading:
     weights = [math.exp(scale * (score - best)) for score in scores]
     shown = range(len(scores)) if cloze or prompt.option_order is None else prompt.option_order
     distribution = {LETTERS[position]: w / sum(weights) for position, w in zip(shown, weights, strict=True)}
-    letter = min(distribution, key=lambda name: (-distribution[name], name))
+    # Options that the reader cannot tell apart (unknown words, say) are drawn among: the first would be favoured.
+    likeliest = [name for name in sorted(distribution) if distribution[name] > max(distribution.values()) * (1 - TIE)]
+    letter = likeliest[content_seed("no opinion", question.id, question.text) % len(likeliest)]
     gold = next((i for i, position in enumerate(shown) if LETTERS[position] in question.answers), None)
     sample = Sample(
         text=(question.choices or ())[LETTERS.index(letter)],

@@ -1,7 +1,8 @@
 """LiveCodeBench: Holistic and Contamination Free Evaluation of Large Language Models for Code.
 
 Jain, Han, Gu, Li, Yan, Zhang, Wang, Solar-Lezama, Sen, Stoica; arXiv 2403.07974; CC BY 4.0 (problems: their judges').
-Convention: ten programs a problem at temperature 0.2, pass@1 and pass@5, six seconds a test; problems grow by
+Convention: ten programs a problem at temperature 0.2, pass@1 and pass@5, six seconds a test (a probe scores one
+program an arm; scoring.code.pass_at_k takes several); problems grow by
 release (release_v1 to release_v6) and are cut by contest date, so that only problems younger than a model's
 training data are asked (`in_window`). The prompt's wording is ours.
 

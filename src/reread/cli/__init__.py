@@ -47,11 +47,6 @@ for panel, commands in {
         )
 
 
-def main() -> None:
-    """Run the command line; exit 0, 1 (failed on the way) or 2 (misused)."""
-    sys.exit(run(sys.argv[1:]))
-
-
 STOPPED = 130
 """What typer makes of Ctrl-C."""
 
@@ -74,6 +69,8 @@ def run(arguments: list[str]) -> int:
             )
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             return _complain(f"no permission for {error.filename}; choose another folder", 2)
+        if isinstance(error, FileExistsError | NotADirectoryError | IsADirectoryError):
+            return _complain(f"{error.filename}: {(error.strerror or 'a wrong path').lower()}; choose another path", 2)
         raise
     return 0
 

@@ -19,9 +19,9 @@ def eval_(
     reader: Annotated[str, typer.Option(help="hf:PATH_OR_NAME, openai:MODEL@http://host/v1 or lexical.")],
     out: Annotated[Path, typer.Option("--out", help="The run folder.")],
     store: Annotated[Path | None, typer.Option(help="A datastore (reread build), for arms with passages.")] = None,
-    arms: Annotated[str, typer.Option(help="Arms, separated by commas; the first is compared with the others.")] = (
-        "baseline"
-    ),
+    arms: Annotated[
+        str, typer.Option(help="Arms, by commas; compared with baseline (else random, else the first).")
+    ] = ("baseline"),
     rerank: Annotated[str | None, typer.Option(help="Reranker for the arms named rerank, such as ce:MODEL.")] = None,
     retriever: Annotated[str, typer.Option(help="bm25, dense or hybrid.")] = "bm25",
     embedder: Annotated[str | None, typer.Option(help="The store's embedder, for dense and hybrid.")] = None,

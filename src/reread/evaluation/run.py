@@ -14,6 +14,8 @@ from reread.types import Answer, Hit, Question
 
 logger = logging.getLogger(__name__)
 
+ANSWER_FIELDS = ("benchmark", "rung", "arm", "question_id", "answer", "score", "flops")
+"""What a line of answers.jsonl must hold to be counted."""
 QUESTIONS_AT_ONCE = 64
 """Questions between two writes: small enough that a kill loses seconds, large enough to fill a batch."""
 
@@ -27,8 +29,10 @@ class Written:
     """What a run's answers and passages hold already; read once, kept up to date while answering."""
 
     def __init__(self, run: RunFolder) -> None:
-        self.answers = {(row["benchmark"], row["rung"], row["arm"], row["question_id"]) for row in run.answers.read()}
-        self.passages = {row["passage_id"] for row in run.passages.read()}
+        self.answers = {
+            (row["benchmark"], row["rung"], row["arm"], row["question_id"]) for row in run.answers.read(*ANSWER_FIELDS)
+        }
+        self.passages = {row["passage_id"] for row in run.passages.read("passage_id")}
 
 
 def evaluate(
@@ -50,6 +54,9 @@ def evaluate(
     """
     written = written or Written(run)
     asked = [(arm, [q for q in questions if stack.finder.can_show(q, arm)]) for arm in arms]
+    for arm, own in asked:
+        if questions and not own:
+            logger.warning("%s: no question of %s names what holds its answer", arm.name, questions[0].benchmark)
     total = sum(len(own) for _, own in asked)
     n_done = n_new = 0
     with run.answers as answers, run.passages as passages:
