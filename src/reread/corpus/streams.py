@@ -21,6 +21,7 @@ ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 BZIP2_MAGIC = b"BZh"
 LZ4_MAGIC = b"\x04\x22\x4d\x18"
 PARQUET_MAGIC = b"PAR1"
+WARC_MARK = b"WARC/1."
 
 ZSTD_MAX_WINDOW_BYTES = 1 << 31
 """zstd --long=31, which The Pile and Dolma files may use."""
@@ -60,13 +61,46 @@ def open_stream(path: Path) -> Stream:
     return cast(Stream, path.open("rb"))
 
 
+def ends_whole(path: Path, last_start: int) -> bool:
+    """Whether a WARC file's last compressed frame, which began at `last_start`, ended.
+
+    Without compression: whether the file stops elsewhere than in the first line of a record. lz4 goes unchecked.
+    """
+    magic = first_bytes(path)
+    with path.open("rb") as file:
+        file.seek(last_start)
+        # Files compressed as one have no frame there.
+        start = last_start if file.read(2) == magic[:2] else 0
+        file.seek(start)
+        try:
+            if magic.startswith(GZIP_MAGIC):
+                with gzip.GzipFile(fileobj=file) as stream:
+                    _read_through(stream)
+            elif magic == ZSTD_MAGIC:
+                with io.BufferedReader(_ZstdStream(path, start), BLOCK_BYTES) as stream:
+                    _read_through(stream)
+            elif magic != LZ4_MAGIC:
+                file.seek(-min(len(WARC_MARK), path.stat().st_size), io.SEEK_END)
+                line = file.read().rpartition(b"\n")[2]
+                return not (line and WARC_MARK.startswith(line))
+        except stream_errors():
+            return False
+    return True
+
+
+def _read_through(stream: Any) -> None:
+    while stream.read1(BLOCK_BYTES):
+        pass
+
+
 class _ZstdStream(io.RawIOBase):
     """A zstd file's content, frame after frame. Unlike zstandard's own reader, a cut-off frame is an EOFError."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, start: int = 0) -> None:
         import zstandard
 
         self._file = path.open("rb")
+        self._file.seek(start)
         self._decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_MAX_WINDOW_BYTES)
         self._frame = self._decompressor.decompressobj()
         self._frame_begun = False

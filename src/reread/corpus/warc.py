@@ -9,36 +9,71 @@ from typing import Any
 
 from reread.corpus.formats import html_text
 from reread.corpus.rejects import Rejects, Unreadable
-from reread.corpus.streams import MAX_RECORD_BYTES
+from reread.corpus.streams import BLOCK_BYTES, MAX_RECORD_BYTES, ends_whole
 
+CUT = Unreadable("damaged_file")
 TEXT_TYPES = ("", "text/plain", "text/markdown", "text/x-markdown", "text/x-rst")
 
 
 def warc_records(path: Path, name: str, rejects: Rejects) -> Iterator[tuple[int, Any]]:
-    """(record number from 1, JSON-like record or Unreadable) for every record that should hold a document."""
+    """(record number from 1, JSON-like record or Unreadable) for every record that should hold a document.
+
+    A record with fewer bytes than its Content-Length, of whatever type, is Unreadable("damaged_file"), as is a last
+    one that ended before its header did; a compressed stream that breaks off elsewhere is rejected by that reason.
+    """
     from fastwarc.warc import ArchiveIterator, WarcRecordType
 
     wanted = WarcRecordType.response | WarcRecordType.resource | WarcRecordType.conversion
     number = 0
+    last_start = 0
+    is_cut = False
     with path.open("rb") as file:
-        # Quirks mode: bare line feeds and wrong lengths (ClueWeb, small tools) are read too.
+        # Quirks mode: bare line feeds and wrong lengths (ClueWeb, small tools) are read too. All types, as the cut
+        # record may be one that holds no document.
         try:
-            for record in ArchiveIterator(file, record_types=wanted, quirks_mode=True):
-                number += 1
-                yield number, _read_record(record)
+            for record in ArchiveIterator(file, record_types=WarcRecordType.any_type, quirks_mode=True):
+                last_start = record.stream_pos
+                if record.record_type & wanted:
+                    number += 1
+                    content = _read_record(record)
+                    is_cut = content == CUT
+                    yield number, content
+                elif is_cut := not _is_whole(record):
+                    number += 1
+                    yield number, CUT
         except (OSError, ValueError, EOFError):
             rejects.add(name, number + 1, "damaged_file")
             return
-    if number == 0:
+    if not is_cut and not ends_whole(path, last_start):
+        # Every record's bytes are there, but the end of the stream is not, or a next record has barely begun.
+        rejects.add(name, number + 1, "damaged_file")
+    elif number == 0:
         rejects.add(name, 0, "no_records")
+
+
+def _is_whole(record: Any) -> bool:
+    """Whether the record has a length and as many bytes; reads the rest of it."""
+    if not (record.headers.get("Content-Length") or "").strip().isdecimal():
+        return False
+    n_left = record.content_length
+    while n_left > 0 and (block := record.reader.read(min(n_left, BLOCK_BYTES))):
+        n_left -= len(block)
+    return bool(n_left <= 0)
 
 
 def _read_record(record: Any) -> dict[str, Any] | Unreadable:
     url = (record.headers.get("WARC-Target-URI") or "").strip("<> ")
+    if not (record.headers.get("Content-Length") or "").strip().isdecimal():
+        return CUT
     payload = record.reader.read(MAX_RECORD_BYTES + 1)
+    if len(payload) < min(record.content_length, MAX_RECORD_BYTES + 1):
+        return CUT
     http = record.http_headers
     if http is not None:
-        payload = _decode_body(payload, http.get("Transfer-Encoding") or "", http.get("Content-Encoding") or "")
+        decoded = _decode_body(payload, http.get("Transfer-Encoding") or "", http.get("Content-Encoding") or "")
+        if decoded is None:
+            return CUT
+        payload = decoded
     if len(payload) > MAX_RECORD_BYTES:
         return Unreadable("record_too_large")
     content_type = (record.http_content_type or record.headers.get("Content-Type") or "").split(";")[0].strip().lower()
@@ -60,17 +95,21 @@ def _read_record(record: Any) -> dict[str, Any] | Unreadable:
     return fields
 
 
-def _decode_body(body: bytes, transfer_encoding: str, content_encoding: str) -> bytes:
-    """The HTTP body without chunk marks and compression; crawlers may undo them and keep the header: look first."""
+def _decode_body(body: bytes, transfer_encoding: str, content_encoding: str) -> bytes | None:
+    """The HTTP body without chunk marks and compression; None where its compressed stream breaks off.
+
+    Crawlers may undo both and keep the header: look first.
+    """
     if "chunked" in transfer_encoding.lower():
         body = _join_chunks(body)
     if content_encoding.strip().lower() in ("gzip", "x-gzip", "deflate") or body[:2] == b"\x1f\x8b":
-        # 32 + MAX_WBITS: gzip or zlib, whichever the bytes are. What was decoded before damage is kept.
+        # 32 + MAX_WBITS: gzip or zlib, whichever the bytes are.
         inflate = zlib.decompressobj(32 + zlib.MAX_WBITS)
         try:
-            return inflate.decompress(body, MAX_RECORD_BYTES + 1)
+            plain = inflate.decompress(body, MAX_RECORD_BYTES + 1)
         except zlib.error:
             return body
+        return plain if inflate.eof or not body or len(plain) > MAX_RECORD_BYTES else None
     return body
 
 
