@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from reread.analysis.ledger import Charge, bill, break_even
-from reread.analysis.measure import curve_json, measure, multiplier_json, sensitivity_json
+from reread.analysis.measure import curve_json, measure, multiplier_json, sensitivity_json, skipped_json
 from reread.benchmarks import get_spec
 from reread.errors import FitError, RunFolderError, UsageError
 from reread.evaluation.recall import recall_table
@@ -117,6 +117,8 @@ def _add_multipliers(run: RunFolder, recipe: Recipe, name: str, scores: dict[str
         rung = by_flops.get(point.train_flops) if point.train_flops else rungs.get(point.reader)
         if rung is not None:
             rung["multipliers"][point.arm] = multiplier_json(point)
+    for (rung_name, arm), reason in analysis.skipped.items():
+        rungs[rung_name]["multipliers"][arm] = skipped_json(reason)
     if name == scores["headline"]:
         scores["curve"], scores["rungs"] = entry["curve"], entry["rungs"]
 
@@ -135,7 +137,7 @@ def _add_bill(scores: dict[str, Any], manifest: Mapping[str, Any]) -> None:
             for stage, flops in score["flops_by_stage"].items():
                 charges.append(Charge(stage, flops * score["n"], rung["name"], arm))
             multiplier = rung["multipliers"].get(arm)
-            if multiplier and baseline and rung["train_flops"]:
+            if multiplier and baseline and rung["train_flops"] and score["n"] == baseline["n"]:
                 found = break_even(
                     rung["name"],
                     arm,

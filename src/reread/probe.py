@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -18,38 +17,43 @@ from pathlib import Path
 from typing import Any
 
 from reread import __version__
-from reread.analysis.curve import DEFAULT_CEILINGS
 from reread.answering.answer import Stack
 from reread.answering.arms import parse_arms
 from reread.answering.passages import PassageFinder
 from reread.answering.settings import Settings
-from reread.benchmarks import Benchmark, get_spec, load_benchmark
+from reread.benchmarks import Benchmark, load_benchmark
 from reread.corpus import Rejects, find_files, read_documents
 from reread.datastore import Datastore, build
 from reread.decontaminate import DEFAULT_THRESHOLD, ContaminationFilter, QuestionIndex
 from reread.embed import make_embedder
-from reread.errors import RecipeError, RunFolderError
+from reread.errors import RecipeError
 from reread.evaluation.recall import has_gold, measure_recall
 from reread.evaluation.run import Written, evaluate, question_row
 from reread.finish import finish
-from reread.ladder.train import RUNG_FILE
+from reread.preflight import (
+    check_recipe,
+    check_unchanged,
+    located,
+    questions_hash,
+    recipe_as_today,
+    rung_of,
+    what_it_begins_with,
+)
 from reread.protocols import Embedder, Reader, Solver
 from reread.reading import make_reader
-from reread.recipe import BenchmarkRecipe, CorpusRecipe, ReaderRecipe, Recipe, parse_recipe
+from reread.recipe import BenchmarkRecipe, CorpusRecipe, ReaderRecipe, Recipe
 from reread.retrieval import SEARCH_KINDS, Retriever, make_reranker
 from reread.runs import (
     JsonLines,
     RunFolder,
-    content_hash,
     content_seed,
     file_sha256,
-    first_difference,
     write_json_atomically,
     write_text_atomically,
 )
 from reread.scoring import scorer_for
 from reread.types import Document, Question
-from reread.world import World, write_world
+from reread.world import write_world
 
 logger = logging.getLogger(__name__)
 
@@ -58,8 +62,6 @@ Stages = Callable[[str], Progress]
 """Given a stage's title, where to report its progress."""
 
 RECALL_FILE = "recall.jsonl"
-ENDS_BYTES = 1 << 20
-"""Of a checkpoint's file, what is looked at from each end to tell it from another; whole ones can be terabytes."""
 BUILD_FACTS = ("corpus", "build", "decontamination")
 """What the manifest says of a store that this run built."""
 
@@ -71,23 +73,18 @@ def run_probe(recipe: Recipe, out: Path, *, stages: Stages | None = None) -> dic
     """
     stages = stages or _silent
     run = RunFolder(out)
-    _check(recipe, out)
+    check_recipe(recipe, out)
     generated = recipe.corpus is not None and recipe.corpus.world is not None
     # Read before the folder is claimed: a mistyped path must not leave a folder that then refuses the right one.
     benchmarks = {} if generated else _benchmarks(recipe, None)
     files = [] if recipe.corpus is None or generated else find_files(recipe.corpus.paths)
-    run.claim(recipe.model_dump(mode="json"), read=_as_today)
+    run.claim(recipe.model_dump(mode="json"), read=recipe_as_today)
     world = _world_files(recipe, out, stages) if generated else None
     if world is not None:
         benchmarks, files = _benchmarks(recipe, world), find_files([str(world / "corpus.jsonl")])
-    rungs = [_rung(reader, out) for reader in recipe.readers]
-    begun_with = {
-        "benchmarks": {benchmark.name: _content(benchmark) for benchmark in benchmarks.values()},
-        "readers": {rung["name"]: _checkpoint(_located(rung["spec"], out)) for rung in rungs},
-        "corpus": {file.name: file.path.stat().st_size if file.path else None for file in files},
-        "store": _store_identity(recipe) if recipe.corpus is None else None,
-    }
-    _check_unchanged(run, begun_with)
+    rungs = [rung_of(reader, out) for reader in recipe.readers]
+    begun_with = what_it_begins_with(recipe, out, benchmarks.values(), rungs, files)
+    check_unchanged(run, begun_with)
     _keep_questions(run, benchmarks)
     datastore, indexed = _datastore(recipe, run, benchmarks, world, stages)
     _keep_manifest(run, recipe, benchmarks, rungs, {**indexed, "begun_with": begun_with})
@@ -99,65 +96,6 @@ def run_probe(recipe: Recipe, out: Path, *, stages: Stages | None = None) -> dic
             "nothing could be measured: no reader, and no question names the passage that holds its answer"
         )
     return finish(out)
-
-
-# Before anything is spent --------------------------------------------------------------------------------------------
-
-
-def _check(recipe: Recipe, out: Path) -> None:
-    """Everything that can be known to be wrong before the first minute is spent."""
-    if recipe.corpus is not None and (made := recipe.corpus.world) is not None:
-        World(made.seed, made.n_articles, n_questions=made.n_questions)  # refuses more questions than it has facts for
-    stored = recipe.corpus is not None or recipe.datastore.path is not None
-    specs = [get_spec(entry.benchmark.partition(":")[0]) for entry in recipe.benchmarks]
-    for entry, spec in zip(recipe.benchmarks, specs, strict=True):
-        if sum(spec.name == other.name for other in specs) > 1:
-            raise RecipeError(f"the benchmark {spec.name} is named twice; name it once, its files in one glob")
-        for arm in parse_arms(entry.arms or recipe.arms):
-            if (arm.vote or arm.bag or arm.docs) and any(reader.spec == "lexical" for reader in recipe.readers):
-                raise RecipeError(f"the reader lexical draws no samples, so the arm {arm.name} means nothing to it")
-            if arm.passages != "none" and not stored:
-                raise RecipeError(f"the arm {arm.name} needs passages; give the recipe a corpus or datastore.path")
-            if arm.rerank and recipe.retrieval.rerank is None:
-                raise RecipeError(f"the arm {arm.name} needs a reranker; set retrieval.rerank, such as ce:MODEL")
-    if recipe.retrieval.retriever != "bm25" and recipe.datastore.embedder is None:
-        raise RecipeError(f"the retriever {recipe.retrieval.retriever} needs vectors; set datastore.embedder")
-    names = [_reader_name(reader) for reader in recipe.readers]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice:
-        raise RecipeError(f"two readers are called {twice!r}; give each its own name")
-    rungs = [rung for reader in recipe.readers if (rung := _rung(reader, out))["train_flops"]]
-    ceiling = recipe.benchmarks[0].ceiling or recipe.curve.ceiling
-    if len(rungs) > 1 and ceiling is None and specs[0].name not in DEFAULT_CEILINGS:
-        known = ", ".join(f"{name} {value}" for name, value in DEFAULT_CEILINGS.items())
-        raise RecipeError(
-            f"the curve needs a ceiling for {specs[0].name}: set curve.ceiling to a number or to `free` ({known} known)"
-        )
-
-
-def _reader_name(reader: ReaderRecipe) -> str:
-    if reader.name:
-        return reader.name
-    return reader.spec.partition("@")[0].rpartition(":")[2].rstrip("/").rpartition("/")[2] or reader.spec
-
-
-def _rung(reader: ReaderRecipe, out: Path) -> dict[str, Any]:
-    """Name, spec and training FLOPs (the recipe's, else those of the checkpoint's rung.json)."""
-    train_flops = reader.train_flops
-    kind, _, where = _located(reader.spec, out).partition(":")
-    path = Path(where).expanduser() / RUNG_FILE
-    if train_flops is None and kind == "hf" and path.is_file():
-        try:
-            train_flops = float(json.loads(path.read_text(encoding="utf-8"))["train_flops"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise RecipeError(f"{path} gives no training FLOPs ({error!r}); set train_flops in the recipe") from None
-    return {"name": _reader_name(reader), "spec": reader.spec, "train_flops": train_flops}
-
-
-def _located(spec: str, out: Path) -> str:
-    """A reader's spec with its checkpoint found: a relative path may lie in the run folder (the demo's ladder does)."""
-    kind, _, where = spec.partition(":")
-    return f"hf:{out / where}" if kind == "hf" and (out / where / "config.json").is_file() else spec
 
 
 # Corpus and questions ------------------------------------------------------------------------------------------------
@@ -246,7 +184,7 @@ def _build(
             QuestionIndex(questions, ngram=rule.ngram, rule=rule.rule, threshold=rule.threshold or DEFAULT_THRESHOLD),
             findings=run.path / "findings.jsonl",
         )
-        against = {benchmark.name: _content(benchmark) for benchmark in benchmarks.values()}
+        against = {benchmark.name: questions_hash(benchmark) for benchmark in benchmarks.values()}
 
     def documents(rejects: Rejects) -> Iterator[Document]:
         read = read_documents(corpora, rejects=rejects)
@@ -331,7 +269,7 @@ def _answer(
     }
     written = Written(run)
     for reader_entry, name in zip(recipe.readers, names, strict=True):
-        reader = make_reader(_located(reader_entry.spec, run.path), **_endpoint_settings(reader_entry))
+        reader = make_reader(located(reader_entry.spec, run.path), **_endpoint_settings(reader_entry))
         forms = {e.benchmark: _form(e, benchmarks[e.benchmark], reader) for e in recipe.benchmarks}
         for entry in recipe.benchmarks:
             benchmark = benchmarks[entry.benchmark]
@@ -459,55 +397,6 @@ def _keep_manifest(
     }
     if run.manifest() != manifest:
         write_json_atomically(run.manifest_path, manifest)
-
-
-def _check_unchanged(run: RunFolder, begun_with: Mapping[str, Any]) -> None:
-    """A run goes on only with what it began with: questions, checkpoints, corpus files, store."""
-    difference = first_difference(run.manifest().get("begun_with") or begun_with, dict(begun_with))
-    if difference is None:
-        return
-    what, _, name = difference[0].partition(".")
-    changed = {
-        "benchmarks": f"the questions of {name} have",
-        "readers": f"the checkpoint of {name} has",
-        "corpus": f"the corpus file {name} has" if name else "the corpus has",
-        "store": "the datastore has",
-    }[what]
-    raise RunFolderError(f"{changed} changed since {run.path} was begun; choose another --out, or put it back")
-
-
-def _checkpoint(spec: str) -> str | None:
-    """Identifies a local checkpoint: its weights' sizes with their first and last bytes, and its rung.json."""
-    kind, _, where = spec.partition(":")
-    folder = Path(where).expanduser()
-    if kind != "hf" or not folder.is_dir():
-        return None
-    parts = []
-    for path in sorted([*folder.glob("*.safetensors"), *folder.glob(RUNG_FILE)]):
-        with path.open("rb") as file:
-            first = file.read(ENDS_BYTES)
-            file.seek(max(0, path.stat().st_size - ENDS_BYTES))
-            parts.append([path.name, path.stat().st_size, hashlib.sha256(first + file.read()).hexdigest()])
-    return content_hash(parts)
-
-
-def _store_identity(recipe: Recipe) -> str | None:
-    """Identifies a finished store that the recipe names."""
-    path = Path(recipe.datastore.path or "") / "datastore.json"
-    return file_sha256(path) if recipe.datastore.path and path.is_file() else None
-
-
-def _as_today(earlier: Any) -> Any:
-    """A recipe written by an earlier version, with the keys that this version added at their defaults."""
-    try:
-        return parse_recipe(earlier).model_dump(mode="json") if isinstance(earlier, dict) else earlier
-    except RecipeError:
-        return earlier
-
-
-def _content(benchmark: Benchmark) -> str:
-    """Identifies the scored questions with their options and answers."""
-    return content_hash([[q.id, q.text, q.choices, q.answers, q.meta.get("wordings")] for q in benchmark.questions])
 
 
 def _device() -> str:

@@ -26,8 +26,28 @@ def parse_choice(row: Row, spec: BenchmarkSpec) -> Question:
     listed = row.get("answers")
     if isinstance(listed, Sequence) and not isinstance(listed, str) and listed and row.get("answer") is None:
         letters = [correct_letter({"answer": answer}, choices, labels) for answer in listed]
-        return choice_question(row, spec, choices, tuple(dict.fromkeys(letters)))
-    return choice_question(row, spec, choices, (correct_letter(row, choices, labels),))
+    else:
+        letters = [correct_letter(row, choices, labels)]
+    _check_answer_index(row, letters, choices)
+    return choice_question(row, spec, choices, tuple(dict.fromkeys(letters)))
+
+
+def _check_answer_index(row: Row, letters: Sequence[str], choices: Sequence[str]) -> None:
+    """RowError where the row's answer_index (from 0) names another option than its answer does."""
+    index = row.get("answer_index")
+    names = [name for name in (*ANSWER_FIELDS, "answers") if name != "answer_index"]
+    name = next((name for name in names if row.get(name) not in (None, "", [])), None)
+    if name is None or index is None or index == "":
+        return
+    # A CSV cell's "1" is a position here, also where an option is that digit.
+    position = int(index) if isinstance(index, str) and index.strip().isdecimal() else index
+    indexed = correct_letter({"answer_index": position}, choices)
+    if indexed not in letters:
+        raise RowError(
+            name,
+            f"{_short(row[name])} is option {' and '.join(letters)}, but field 'answer_index': {_short(index)} is "
+            f"option {indexed} (it counts from 0)",
+        )
 
 
 def choice_question(

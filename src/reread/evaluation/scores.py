@@ -44,7 +44,7 @@ def cells(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, Ce
 
 
 def arm_score(cell: Cell) -> dict[str, Any]:
-    """n, accuracy with Wilson's 95 % interval, answers unparsed and answers with passages dropped, mean FLOPs and tokens a question, F1 where scored."""
+    """n, accuracy with Wilson's 95 % interval, answers unparsed, answers with passages dropped, mean cost, F1."""
     rows = list(cell.rows.values())
     n = len(rows)
     correct = math.fsum(float(row["score"]) for row in rows)

@@ -38,14 +38,16 @@ def read_queries(path: Path) -> list[tuple[str, str]]:
     for number, line in read_lines(path, path.name, rejects):
         try:
             record = json.loads(line)
-            query_id, text = str(record["id"]), record["text"]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, RecursionError):
+            record = None
+        if not isinstance(record, dict) or "id" not in record or not isinstance(record.get("text"), str):
             raise UsageError(
-                f"{path} line {number} is no query ({error!r}): it needs the fields id and text"
-            ) from error
-        if not isinstance(text, str):
-            raise UsageError(f"{path} line {number}: the text of query {query_id} is no string")
+                f"queries file {path} line {number}: needs the fields id and text in one JSON object, text a string"
+            )
+        query_id, text = str(record["id"]), record["text"]
         queries.append((query_id, text))
     if rejects.total or not queries:
-        raise UsageError(f"{path} holds no queries or is damaged; give JSON lines with the fields id and text")
+        raise UsageError(
+            f"queries file {path} holds no queries or is damaged; give JSON lines with the fields id and text"
+        )
     return queries
