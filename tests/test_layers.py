@@ -13,20 +13,8 @@ SOURCE = Path(reread.__file__).parent
 FLOW = [
     *("types", "errors", "flops", "runs", "http", "protocols", "recipe"),
     *("corpus", "decontaminate", "embed", "datastore", "retrieval", "reading", "scoring", "answering"),
-    *(
-        "benchmarks",
-        "evaluation",
-        "ladder",
-        "analysis",
-        "report",
-        "world",
-        "finish",
-        "probe",
-        "ask",
-        "demo",
-        "serve",
-        "cli",
-    ),
+    *("benchmarks", "evaluation", "ladder", "analysis", "report", "world"),
+    *("finish", "preflight", "probe", "ask", "demo", "serve", "cli"),
 ]
 HEAVY = ("torch", "faiss", "transformers", "sentence_transformers", "matplotlib", "scipy", "numba", "pyarrow")
 

@@ -130,6 +130,10 @@ def test_csv_json_and_parquet_say_the_same_as_jsonl(tmp_path: Path) -> None:
         ({"answer": "E"}, "row 2: field 'answer'.*'E' is none of the 3 options; expected A to C"),
         ({"answer": 7}, "row 2: field 'answer'"),
         ({"answer": None}, "row 2: field 'answer': missing"),
+        ({"answer_index": 2}, "row 2: field 'answer': 'B' is option B, but field 'answer_index': 2 is option C"),
+        ({"answer_index": "0"}, "'B' is option B, but field 'answer_index': '0' is option A"),
+        ({"answer": None, "answers": ["A", "B"], "answer_index": 2}, "'answers'.*option A and B, .*'answer_index': 2 "),
+        ({"answer_index": 3}, "row 2: field 'answer_index': 3 is none of the 3 options"),
         ({"choices": ["only one"]}, "row 2: field 'choices': expected 2 to 26 options, found 1"),
         ({"choices": ["a", ""]}, "row 2: field 'choices': an option is empty"),
         ({"choices": None}, "row 2: field 'choices': missing"),
@@ -146,6 +150,13 @@ def test_a_bad_row_is_named_with_its_field(tmp_path: Path, change: dict[str, Any
     skipped = load_benchmark(f"choice:{path}", skip_bad=True)
     assert len(skipped.questions) == 2
     assert len(skipped.skipped) == 1
+
+
+@pytest.mark.parametrize("answer", ["B", "b", 1, "1", 1.0])
+@pytest.mark.parametrize("index", [1, "1", 1.0, None, ""])
+def test_an_answer_and_an_index_that_agree_are_one_answer(tmp_path: Path, answer: object, index: object) -> None:
+    path = write(tmp_path / "q.jsonl", [{**rows_of(1)[0], "answer": answer, "answer_index": index}])
+    assert load_benchmark(f"choice:{path}").questions[0].answers == ("B",)
 
 
 def test_a_bad_row_s_message_names_only_what_a_person_can_do(tmp_path: Path) -> None:

@@ -185,11 +185,27 @@ def test_queries_are_read_with_their_ids(tmp_path: Path) -> None:
     assert read_queries(tmp_path / "q.jsonl") == [("7", "seven"), ("x", "ex")]
 
 
-@pytest.mark.parametrize("line", ["{}", "not json", '{"id": 1}', '{"id": 1, "text": 2}', "[1]"])
-def test_a_bad_query_is_named_by_its_line(tmp_path: Path, line: str) -> None:
-    (tmp_path / "q.jsonl").write_text(json.dumps({"id": 1, "text": "fine"}) + "\n" + line + "\n")
-    with pytest.raises(UsageError, match="line 2"):
-        read_queries(tmp_path / "q.jsonl")
+BAD_QUERIES = [
+    b"{}",
+    b"not json",
+    b'{"id": 1}',
+    b'{"text": "no id"}',
+    b'{"id": 1, "text": 2}',
+    b"[1]",
+    b"\x00\xff\xfe\x80 binary",
+    b"[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("line", BAD_QUERIES, ids=range(len(BAD_QUERIES)))
+def test_a_bad_query_is_named_by_its_line_in_plain_words(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_bytes(json.dumps({"id": 1, "text": "fine"}).encode() + b"\n" + line + b"\n")
+    with pytest.raises(UsageError) as refused:
+        read_queries(path)
+    said = str(refused.value)
+    assert said.startswith(f"queries file {path} line 2: needs the fields id and text")
+    assert "Error" not in said and said.isascii()
 
 
 @pytest.mark.realdata
