@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,47 @@ def test_asking_for_chat_without_a_template_is_refused(tiny_model: Path) -> None
 def test_a_missing_checkpoint_is_one_sentence(path: str) -> None:
     with pytest.raises(ReaderError, match="there is no folder"):
         make_reader(f"hf:{path}")
+
+
+def copied(checkpoint: Path, folder: Path, name: str, content: bytes) -> Path:
+    """The checkpoint with other content in one of its files."""
+    shutil.copytree(checkpoint, folder)
+    (folder / name).write_bytes(content)
+    return folder
+
+
+@pytest.mark.parametrize("part", ["garbage", "nothing", "cut"])
+def test_a_damaged_weights_file_is_one_sentence(tiny_model: Path, tmp_path: Path, part: str) -> None:
+    whole = (tiny_model / "model.safetensors").read_bytes()
+    content = {"garbage": b"garbage\n", "nothing": b"", "cut": whole[:-100]}[part]
+    folder = copied(tiny_model, tmp_path / "damaged", "model.safetensors", content)
+    with pytest.raises(ReaderError, match="damaged or no safetensors file; copy the checkpoint again") as refused:
+        HfReader(str(folder), device="cpu")
+    assert str(folder) in str(refused.value) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("config.json", b"[]"), ("config.json", b"{"), ("tokenizer.json", b"garbage")]
+)
+def test_a_damaged_settings_file_is_one_sentence(tiny_model: Path, tmp_path: Path, name: str, content: bytes) -> None:
+    folder = copied(tiny_model, tmp_path / "damaged", name, content)
+    with pytest.raises(ReaderError, match="cannot load the reader") as refused:
+        HfReader(str(folder), device="cpu")
+    assert "\n" not in str(refused.value)
+
+
+def test_weights_of_another_shape_than_the_config_are_refused(tiny_model: Path, tmp_path: Path) -> None:
+    config = (tiny_model / "config.json").read_bytes().replace(b'"hidden_size": 32', b'"hidden_size": 64')
+    folder = copied(tiny_model, tmp_path / "other", "config.json", config)
+    with pytest.raises(ReaderError, match="cannot load the reader"):
+        HfReader(str(folder), device="cpu")
+
+
+def test_a_damaged_bin_file_is_one_sentence(tiny_model: Path, tmp_path: Path) -> None:
+    folder = copied(tiny_model, tmp_path / "damaged", "pytorch_model.bin", b"garbage\n")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ReaderError, match="copy the checkpoint again"):
+        HfReader(str(folder), device="cpu")
 
 
 def test_a_folder_without_config_is_refused(tmp_path: Path) -> None:

@@ -253,6 +253,11 @@ def _load(path: str, device: str | None, dtype: str | None) -> tuple[Any, Any]:
         raise UsageError(f"dtype {dtype!r} is not known; use float32, bfloat16 or float16")
     if device == "auto":
         settings["device_map"] = "auto"
+    # Named for its error alone: older .bin weights are read by torch, with weights_only.
+    from pickle import UnpicklingError
+
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
     from transformers.utils import logging as transformers_logging
 
     shows_bars = transformers_logging.is_progress_bar_enabled()
@@ -260,7 +265,13 @@ def _load(path: str, device: str | None, dtype: str | None) -> tuple[Any, Any]:
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(where, padding_side="left")
         model: Any = transformers.AutoModelForCausalLM.from_pretrained(where, **settings)
-    except (OSError, ValueError, KeyError) as error:
+    except (SafetensorError, UnpicklingError) as error:
+        kind = "safetensors file" if isinstance(error, SafetensorError) else "file that torch can load"
+        raise ReaderError(
+            f"cannot load the reader hf:{path}: a file of its weights is damaged or no {kind}; copy the checkpoint again"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, StrictDataclassError) as error:
+        # A RuntimeError: weights that do not fit the config.json, a cut .bin file, a device without memory.
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ReaderError(f"cannot load the reader hf:{path}: {reason}") from error
     finally:
