@@ -268,7 +268,7 @@ def _load(path: str, device: str | None, dtype: str | None) -> tuple[Any, Any]:
     except (SafetensorError, UnpicklingError) as error:
         kind = "safetensors file" if isinstance(error, SafetensorError) else "file that torch can load"
         raise ReaderError(
-            f"cannot load the reader hf:{path}: a file of its weights is damaged or no {kind}; copy the checkpoint again"
+            f"cannot load the reader hf:{path}: its weights are damaged or no {kind}; copy the checkpoint again"
         ) from error
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, StrictDataclassError) as error:
         # A RuntimeError: weights that do not fit the config.json, a cut .bin file, a device without memory.
