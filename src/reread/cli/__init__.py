@@ -9,6 +9,7 @@ import typer
 
 from reread import __version__
 from reread.cli import ask, datastore, decontaminate, evaluation, multiplier, pretrain, probe, report
+from reread.cli.hits import plain
 from reread.errors import RereadError
 
 app = typer.Typer(
@@ -76,5 +77,5 @@ def run(arguments: list[str]) -> int:
 
 
 def _complain(sentence: str, code: int) -> int:
-    print(f"reread: {sentence}", file=sys.stderr)
+    print(f"reread: {plain(sentence)}", file=sys.stderr)
     return code
