@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Sequence
 from functools import lru_cache
@@ -87,3 +88,18 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
     }
+
+
+DOCUMENTS = random_documents(300)
+
+
+def write_corpus(path: Path, documents: list[Document], bad_lines: int = 0) -> Path:
+    lines = [json.dumps({"id": d.id, "title": d.title, "text": d.text, **d.meta}) for d in documents]
+    for n in range(bad_lines):
+        lines.insert(n * len(lines) // bad_lines, "{broken")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def settings(size: int = 250) -> dict[str, object]:
+    return {"chunk_words": 20, "overlap_words": 5, "shard_passages": size}

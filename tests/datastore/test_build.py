@@ -14,25 +14,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from corpora import CountingEmbedder, HashEmbedder, random_documents, tree
+from corpora import DOCUMENTS, CountingEmbedder, HashEmbedder, random_documents, settings, tree, write_corpus
 
 from reread.datastore import Datastore, build, verify
 from reread.errors import CorpusError, DatastoreError, RereadError, UsageError
 from reread.types import Document, Passage
-
-DOCUMENTS = random_documents(300)
-
-
-def write_corpus(path: Path, documents: list[Document], bad_lines: int = 0) -> Path:
-    lines = [json.dumps({"id": d.id, "title": d.title, "text": d.text, **d.meta}) for d in documents]
-    for n in range(bad_lines):
-        lines.insert(n * len(lines) // bad_lines, "{broken")
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-def settings(size: int = 250) -> dict[str, object]:
-    return {"chunk_words": 20, "overlap_words": 5, "shard_passages": size}
 
 
 def rejects(store: Path) -> list[dict[str, object]]:
@@ -323,38 +309,27 @@ def test_a_full_disk_is_one_sentence_and_the_build_goes_on_later(tmp_path: Path)
     assert verify(tmp_path / "s") == []
 
 
-def test_a_sound_store_has_no_problems(tmp_path: Path) -> None:
-    build([], tmp_path / "s", documents=DOCUMENTS, embedder=HashEmbedder(), **settings())  # type: ignore[arg-type]
-    assert verify(tmp_path / "s") == []
-
-
-def test_a_flipped_bit_in_any_file_is_found_and_its_shard_named(tmp_path: Path) -> None:
-    build([], tmp_path / "s", documents=DOCUMENTS, embedder=HashEmbedder(), **settings(400))  # type: ignore[arg-type]
-    files = [p for p in (tmp_path / "s" / "shards" / "00001").rglob("*") if p.is_file() and p.name != "shard.json"]
-    assert len(files) == 9
-    for path in files:
-        good = path.read_bytes()
-        bad = bytearray(good)
-        bad[len(bad) // 2] ^= 4
-        path.write_bytes(bytes(bad))
-        (problem,) = verify(tmp_path / "s")
-        assert "00001" in problem and path.name in problem and "reread build" in problem
-        path.write_bytes(good)
-
-
-def test_a_deleted_shard_is_made_again_as_verify_advises(tmp_path: Path) -> None:
-    import shutil
-
-    corpus = write_corpus(tmp_path / "c.jsonl", DOCUMENTS, bad_lines=5)
-    build([str(corpus)], tmp_path / "s", **settings())  # type: ignore[arg-type]
+def test_a_corpus_of_any_earlier_build_has_nothing_left_to_do(tmp_path: Path) -> None:
+    corpora = [write_corpus(tmp_path / f"{n}.jsonl", DOCUMENTS[n * 20 : n * 20 + 20]) for n in range(3)]
+    for n, corpus in enumerate(corpora):
+        build([str(corpus)], tmp_path / "s", append=n > 0)
     before = tree(tmp_path / "s")
-    shutil.rmtree(tmp_path / "s" / "shards" / "00002")
-    (problem,) = verify(tmp_path / "s")
-    assert "00002" in problem
-    with pytest.raises(DatastoreError, match="00002"):
-        Datastore.open(tmp_path / "s")
-    build([str(corpus)], tmp_path / "s", **settings())  # type: ignore[arg-type]
-    assert tree(tmp_path / "s") == before
+    for corpus in corpora:
+        for append in (False, True):
+            report = build([str(corpus)], tmp_path / "s", append=append)
+            assert (report.n_documents, report.n_new_shards) == (60, 0)
+            assert tree(tmp_path / "s") == before
+    stranger = write_corpus(tmp_path / "x.jsonl", DOCUMENTS[:7])
+    with pytest.raises(DatastoreError, match=r"0\.jsonl.*1\.jsonl.*2\.jsonl.*not from what is given now"):
+        build([str(stranger)], tmp_path / "s")
+
+
+def test_an_earlier_corpus_does_not_pass_for_the_unfinished_one(tmp_path: Path) -> None:
+    build(["one"], tmp_path / "s", documents=DOCUMENTS[:5])
+    with pytest.raises(Killed):
+        build(["two"], tmp_path / "s", documents=stopping_after(20), append=True)
+    with pytest.raises(DatastoreError, match=r"unfinished build of \[\"two\"\]"):
+        build(["one"], tmp_path / "s", documents=DOCUMENTS[:5])
 
 
 def test_an_unfinished_store_is_not_opened(tmp_path: Path) -> None:
@@ -375,13 +350,6 @@ def test_an_append_in_progress_leaves_the_store_as_it_was(tmp_path: Path) -> Non
     with pytest.raises(Killed):
         build(["more"], tmp_path / "s", documents=more(), append=True, **settings())  # type: ignore[arg-type]
     assert len(Datastore.open(tmp_path / "s")) == n
-
-
-@pytest.mark.parametrize("content", ['{"format_version": 99}', "{}", "not json"])
-def test_another_format_is_refused(tmp_path: Path, content: str) -> None:
-    (tmp_path / "datastore.json").write_text(content)
-    with pytest.raises(DatastoreError, match=r"format|JSON"):
-        Datastore.open(tmp_path)
 
 
 def test_a_folder_that_is_no_store_says_how_to_make_one(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,16 @@ def test_misuse_is_one_sentence_and_exit_code_two(
     assert run([places.get(word, word) for word in arguments]) == 2
     out, err = capsys.readouterr()
     assert out == "" and said in err and "Traceback" not in err
+
+
+def test_a_damaged_datastore_json_says_to_delete_the_folder_and_that_helps(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (store / "datastore.json").write_text("garbage")
+    build = ["build", str(store.parent / "c.jsonl"), "--store", str(store)]
+    for command in (["verify", str(store)], ["search", str(store), "apples"], build):
+        capsys.readouterr()
+        assert run(command) == 2
+        assert f"delete the folder {store}, then build it again" in capsys.readouterr().err
+    shutil.rmtree(store)
+    assert run(build) == 0 and run(["verify", str(store)]) == 0

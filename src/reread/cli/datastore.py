@@ -139,7 +139,9 @@ def verify(
     store: Annotated[Path, typer.Argument(help="The datastore.")],
     as_json: AsJson = False,
 ) -> None:
-    """Check every byte of a datastore against its checksums; says which shard is damaged and what to do.
+    """Check a datastore: its shards against their checksums, its lists line by line; says what is damaged.
+
+    Each problem comes with what to do about it.
 
     Example: `reread verify store`
     """

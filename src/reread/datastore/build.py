@@ -94,7 +94,8 @@ def build(
     decided the content (the settings behind `documents` and `drop`), recorded and compared like every setting.
     A document whose id came before is rejected as "duplicate_id". progress: (passages done, None).
 
-    A finished store of the same settings and corpus is left as it is. Raises CorpusError for a corpus that is missing
+    A finished store of the same settings that this corpus is in already, from its first build or a later one, is left
+    as it is. Raises CorpusError for a corpus that is missing
     or holds nothing readable, DatastoreError where the store has other settings (named) or the corpus has changed,
     RereadError where the disk is full.
     """
@@ -178,19 +179,21 @@ def _begin(store: Path, settings: dict[str, Any], inputs: dict[str, Any], append
                 "use the same setting, or build into another folder"
             )
     last = content["builds"][-1]
-    same = _fingerprint(last) == _fingerprint(inputs)
+    same = [entry for entry in content["builds"] if _fingerprint(entry) == _fingerprint(inputs)]
     if not last["finished"]:
-        if not same:
+        if last not in same:
             raise DatastoreError(
                 f"{store} holds an unfinished build of {_show(last['corpora'])}, not of what is given now (or it has "
                 "changed since); finish it with its own corpus, or delete the folder"
             )
         return content
-    if same and (not append or last["files"]):
+    # Documents that come as a stream have no checksum, so a second stream of one name may hold others.
+    if same and (not append or inputs["files"]):
         return content
     if not append:
+        built = ", then ".join(_show(entry["corpora"]) for entry in content["builds"])
         raise DatastoreError(
-            f"{store} was built from {_show(last['corpora'])}, not from what is given now (or it has changed since); "
+            f"{store} was built from {built}, not from what is given now (or it has changed since); "
             "add to it with --append, or build into another folder"
         )
     content["builds"].append(build_entry)
@@ -335,8 +338,13 @@ def _count_reasons(store: Path) -> Counter[str]:
     counts: Counter[str] = Counter()
     if (store / REJECTS).exists():
         with (store / REJECTS).open("rb") as lines:
-            for line in lines:
-                counts[json.loads(line)["reason"]] += 1
+            for number, line in enumerate(lines, 1):
+                try:
+                    counts[json.loads(line)["reason"]] += 1
+                except (ValueError, KeyError, TypeError) as error:
+                    raise DatastoreError(
+                        f"{store / REJECTS} line {number} is damaged; delete the folder {store}, then build it again"
+                    ) from error
     return counts
 
 

@@ -96,17 +96,45 @@ def read_store_file(store: Path) -> dict[str, Any]:
     if not path.is_file():
         what = "is not a datastore (no datastore.json)" if store.is_dir() else "does not exist"
         raise DatastoreError(f"{store} {what}; make one with: reread build CORPUS... --store {store}")
+    remedy = f"delete the folder {store}, then build it again with the reread build command that made it"
     try:
         content = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise DatastoreError(f"{path} is not JSON ({error}); build the store again") from error
+    except (ValueError, RecursionError) as error:
+        raise DatastoreError(f"{path} is damaged (not JSON); {remedy}") from error
     version = content.get("format_version") if isinstance(content, dict) else None
+    if version is None:
+        raise DatastoreError(f"{path} is damaged (no format_version); {remedy}")
     if version != FORMAT_VERSION:
         raise DatastoreError(
             f"{store} has datastore format {version}, this reread reads format {FORMAT_VERSION}; "
-            "build it again with this version, or install the one that made it"
+            f"install the version that made it, or {remedy}"
         )
+    if field := _wrong_field(content):
+        raise DatastoreError(f"{path} is damaged (its field {field} is missing or wrong); {remedy}")
     return dict(content)
+
+
+def _wrong_field(content: Mapping[str, Any]) -> str | None:
+    """The first field that nothing could be done without, and that is missing or of another kind."""
+    chunking, builds, shards = (content.get(name) for name in ("chunking", "builds", "shards"))
+    sound = {
+        "embedder": "embedder" in content and isinstance(content["embedder"], str | None),
+        "analyser": isinstance(content.get("analyser"), str),
+        "shard_passages": isinstance(content.get("shard_passages"), int),
+        "chunking": isinstance(chunking, dict)
+        and all(isinstance(chunking.get(name), int) for name in ("chunk_words", "overlap_words")),
+        "builds": isinstance(builds, list) and bool(builds) and all(map(_is_build, builds)),
+        # Names are put into paths, so they may be nothing else than names.
+        "shards": isinstance(shards, list) and all(isinstance(name, str) and name.isdecimal() for name in shards),
+    }
+    return next((field for field, is_sound in sound.items() if not is_sound), None)
+
+
+def _is_build(entry: Any) -> bool:
+    kinds = {"corpora": list, "files": list, "made_from": dict, "finished": bool, "rejects_start": int}
+    if not isinstance(entry, dict) or not all(isinstance(entry.get(name), kind) for name, kind in kinds.items()):
+        return False
+    return all(isinstance(corpus, str) for corpus in entry["corpora"])
 
 
 def write_store_file(store: Path, content: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -16,7 +16,7 @@ from reread.datastore.exact import scan_shard
 from reread.datastore.layout import SHARDS, TOMBSTONES, read_store_file
 from reread.datastore.lexical import ANALYSER
 from reread.datastore.shard import Shard
-from reread.errors import DatastoreError, UsageError
+from reread.errors import DatastoreError, RunFolderError, UsageError
 from reread.flops import bm25_search_flops, exact_search_flops
 from reread.protocols import Embedder, Vectors
 from reread.runs import JsonLines
@@ -55,7 +55,7 @@ class Datastore:
         n_tokens = sum(shard.n_tokens for shard in shards)
         self._average_length = max(n_tokens / self.n_stored, 1e-9) if self.n_stored else 1.0
         self._hidden: dict[int, npt.NDArray[np.bool_]] = {}
-        self._hide_rows(record["passage_id"] for record in JsonLines(path / TOMBSTONES).read())
+        self._hide_rows(_tombstones(path))
 
     @classmethod
     def open(cls, path: Path | str, embedder: Embedder | None = None) -> Datastore:
@@ -245,6 +245,10 @@ class Datastore:
                     return number, row
         return None
 
+    def __contains__(self, passage_id: str) -> bool:
+        """Whether the store holds this passage, hidden or not."""
+        return self._place(passage_id) is not None
+
     # Hiding
 
     def hide(self, passage_ids: Iterable[str], reason: str) -> int:
@@ -274,6 +278,18 @@ class Datastore:
 
     def _hidden_rows(self, number: int) -> npt.NDArray[np.bool_]:
         return self._hidden.get(number, _NOTHING_HIDDEN)
+
+
+def _tombstones(store: Path) -> Iterator[str]:
+    """The ids of the hidden passages. Raises DatastoreError for a damaged line: hidden passages must stay hidden."""
+    refusal = f"{store / TOMBSTONES} is damaged; for what to do run: reread verify {store}"
+    try:
+        for record in JsonLines(store / TOMBSTONES).read():
+            if not isinstance(record.get("passage_id"), str):
+                raise DatastoreError(refusal)
+            yield record["passage_id"]
+    except RunFolderError as error:
+        raise DatastoreError(refusal) from error
 
 
 _NOTHING_HIDDEN = np.empty(0, dtype=np.bool_)

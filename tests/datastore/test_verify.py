@@ -1,0 +1,161 @@
+"""What verify finds in a damaged store, what it advises, and that the advice helps."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from corpora import DOCUMENTS, HashEmbedder, settings, tree, write_corpus
+
+from reread.datastore import Datastore, build, verify
+from reread.errors import DatastoreError
+
+
+def test_a_sound_store_has_no_problems(tmp_path: Path) -> None:
+    build([], tmp_path / "s", documents=DOCUMENTS, embedder=HashEmbedder(), **settings())  # type: ignore[arg-type]
+    assert verify(tmp_path / "s") == []
+
+
+def test_a_flipped_bit_in_any_file_is_found_and_its_shard_named(tmp_path: Path) -> None:
+    build([], tmp_path / "s", documents=DOCUMENTS, embedder=HashEmbedder(), **settings(400))  # type: ignore[arg-type]
+    files = [p for p in (tmp_path / "s" / "shards" / "00001").rglob("*") if p.is_file() and p.name != "shard.json"]
+    assert len(files) == 9
+    for path in files:
+        good = path.read_bytes()
+        bad = bytearray(good)
+        bad[len(bad) // 2] ^= 4
+        path.write_bytes(bytes(bad))
+        (problem,) = verify(tmp_path / "s")
+        assert "00001" in problem and path.name in problem and "reread build" in problem
+        path.write_bytes(good)
+
+
+def test_a_deleted_shard_is_made_again_as_verify_advises(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "c.jsonl", DOCUMENTS, bad_lines=5)
+    build([str(corpus)], tmp_path / "s", **settings())  # type: ignore[arg-type]
+    before = tree(tmp_path / "s")
+    shutil.rmtree(tmp_path / "s" / "shards" / "00002")
+    (problem,) = verify(tmp_path / "s")
+    assert "00002" in problem
+    with pytest.raises(DatastoreError, match="00002"):
+        Datastore.open(tmp_path / "s")
+    build([str(corpus)], tmp_path / "s", **settings())  # type: ignore[arg-type]
+    assert tree(tmp_path / "s") == before
+
+
+def test_the_repair_of_a_shard_names_the_corpora_without_posing_as_a_command(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "my notes.jsonl", DOCUMENTS[:20])
+    build([str(corpus)], tmp_path / "s", **settings())  # type: ignore[arg-type]
+    (tmp_path / "s" / "shards" / "00000" / "documents.npy").write_bytes(b"damaged")
+    (problem,) = verify(tmp_path / "s")
+    assert f"delete the folder {tmp_path / 's' / 'shards' / '00000'}, then run the same reread build command" in problem
+    assert "called 'my notes.jsonl'" in problem and "--chunk-words 20 --overlap-words 5 --shard-passages 250" in problem
+    assert "reread build 'my notes.jsonl'" not in problem
+
+
+def test_a_damaged_appended_store_is_made_again_as_verify_advises(tmp_path: Path) -> None:
+    first, second = (write_corpus(tmp_path / name, DOCUMENTS[:20]) for name in ("a.jsonl", "b.jsonl"))
+    write_corpus(second, DOCUMENTS[20:40])
+
+    def make() -> None:
+        build([str(first)], tmp_path / "s", **settings())  # type: ignore[arg-type]
+        build([str(second)], tmp_path / "s", append=True, **settings())  # type: ignore[arg-type]
+
+    make()
+    before = tree(tmp_path / "s")
+    (tmp_path / "s" / "shards" / "00001" / "documents.npy").write_bytes(b"damaged")
+    (problem,) = verify(tmp_path / "s")
+    assert f"delete the folder {tmp_path / 's'}, then build it again" in problem
+    assert "called a.jsonl, then b.jsonl with --append" in problem
+    shutil.rmtree(tmp_path / "s")
+    make()
+    assert tree(tmp_path / "s") == before and verify(tmp_path / "s") == []
+
+
+GOOD_TOMBSTONE = b'{"passage_id": "%b", "reason": "test"}\n'
+
+
+@pytest.mark.parametrize("line", [b"garbage\n", b"{}\n", b"[]\n", b'{"passage_id": 7}\n', b"\xff\xfe\n"])
+def test_a_damaged_tombstone_is_found_by_verify_where_search_refuses(tmp_path: Path, line: bytes) -> None:
+    build([], tmp_path / "s", documents=DOCUMENTS[:20])
+    ids = [Datastore.open(tmp_path / "s").passage(n).id.encode() for n in range(2)]
+    path = tmp_path / "s" / "tombstones.jsonl"
+    path.write_bytes(GOOD_TOMBSTONE % ids[0] + GOOD_TOMBSTONE % ids[1])
+    assert verify(tmp_path / "s") == [] and len(Datastore.open(tmp_path / "s")) == 18
+    path.write_bytes(GOOD_TOMBSTONE % ids[0] + line + GOOD_TOMBSTONE % ids[1])
+    (problem,) = verify(tmp_path / "s")
+    assert "tombstones.jsonl line 2" in problem and "delete that line" in problem
+    with pytest.raises(DatastoreError, match=r"tombstones\.jsonl is damaged.*reread verify"):
+        Datastore.open(tmp_path / "s")
+
+
+def test_a_tombstone_that_hides_nothing_or_is_cut_is_a_problem(tmp_path: Path) -> None:
+    build([], tmp_path / "s", documents=DOCUMENTS[:20])
+    path = tmp_path / "s" / "tombstones.jsonl"
+    path.write_bytes(GOOD_TOMBSTONE % b"no such passage:0")
+    (problem,) = verify(tmp_path / "s")
+    assert "line 1" in problem and "no such passage:0" in problem
+    path.write_bytes((GOOD_TOMBSTONE % Datastore.open(tmp_path / "s").passage(0).id.encode())[:-9])
+    (problem,) = verify(tmp_path / "s")
+    assert "line 1 is damaged" in problem
+
+
+@pytest.mark.parametrize("damage", ["garbage", "cut", "gone", "one more"])
+def test_a_damaged_list_of_rejects_is_found(tmp_path: Path, damage: str) -> None:
+    corpus = write_corpus(tmp_path / "c.jsonl", DOCUMENTS[:20], bad_lines=3)
+    build([str(corpus)], tmp_path / "s")
+    path = tmp_path / "s" / "rejects.jsonl"
+    good = path.read_bytes()
+    assert verify(tmp_path / "s") == []
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(
+            {"garbage": b"garbage" + good, "cut": good[:-4], "one more": good + good[:-1].splitlines()[0] + b"\n"}[
+                damage
+            ]
+        )
+    (problem,) = verify(tmp_path / "s")
+    assert "rejects.jsonl" in problem and "delete the folder" in problem
+    assert len(Datastore.open(tmp_path / "s")) == 20
+
+
+def test_appending_to_a_store_with_a_damaged_list_of_rejects_is_one_sentence(tmp_path: Path) -> None:
+    build([str(write_corpus(tmp_path / "a.jsonl", DOCUMENTS[:20], bad_lines=3))], tmp_path / "s")
+    good = (tmp_path / "s" / "rejects.jsonl").read_bytes()
+    (tmp_path / "s" / "rejects.jsonl").write_bytes(b"x" + good[1:])
+    with pytest.raises(DatastoreError, match=r"rejects\.jsonl line 1 is damaged"):
+        build([str(write_corpus(tmp_path / "b.jsonl", DOCUMENTS[20:30]))], tmp_path / "s", append=True)
+
+
+@pytest.mark.parametrize("content", ['{"format_version": 99}', "{}", "not json"])
+def test_another_format_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "datastore.json").write_text(content)
+    with pytest.raises(DatastoreError, match=r"format|JSON") as refused:
+        Datastore.open(tmp_path)
+    assert f"delete the folder {tmp_path}, then build it again" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("builds", []),
+        ("builds", [{"finished": True}]),
+        ("builds", "all"),
+        ("shards", ["../elsewhere"]),
+        ("shards", None),
+        ("chunking", {"chunk_words": "many"}),
+        ("shard_passages", None),
+        ("analyser", 7),
+        ("embedder", 7),
+    ],
+)
+def test_a_datastore_json_with_a_wrong_field_is_refused_by_its_name(tmp_path: Path, field: str, value: object) -> None:
+    build([], tmp_path / "s", documents=DOCUMENTS[:5])
+    content = json.loads((tmp_path / "s" / "datastore.json").read_text())
+    (tmp_path / "s" / "datastore.json").write_text(json.dumps({**content, field: value}))
+    for act in (Datastore.open, verify):
+        with pytest.raises(DatastoreError, match=f"field {field} .*delete the folder"):
+            act(tmp_path / "s")
