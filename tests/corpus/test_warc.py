@@ -11,6 +11,7 @@ import zstandard
 
 from reread.corpus import Rejects, read_documents
 from reread.corpus.warc import warc_records
+from reread.errors import CorpusError
 
 pytest.importorskip("fastwarc")
 
@@ -84,6 +85,12 @@ def test_a_cut_file_compressed_as_one_gives_its_whole_records_and_one_reject(tmp
         n_cut = len(records) - len(whole)
         assert n_cut + rejects.counts["damaged_file"] == n_cut + rejects.total == 1, cut
         assert all(value["text"].encode() == words(n) for n, value in enumerate(whole))
+
+
+def test_a_corpus_of_one_cut_page_is_refused_for_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "a.warc").write_bytes(record(0, words(0))[:-20])
+    with pytest.raises(CorpusError, match=r"1 × damaged_file\); a damaged file must be copied or fetched again"):
+        read(tmp_path / "a.warc")
 
 
 def test_a_page_whose_compressed_body_breaks_off_is_damaged_and_the_next_is_read(tmp_path: Path) -> None:

@@ -48,10 +48,10 @@ def read_documents(corpora: Sequence[str], *, rejects: Rejects) -> Iterator[Docu
 def no_documents(corpora: Sequence[str], rejects: Rejects) -> CorpusError:
     """The error for a corpus of files that hold nothing readable."""
     reasons = ", ".join(f"{n} × {reason}" for reason, n in rejects.counts.most_common(3)) or "no records"
-    return CorpusError(
-        f"no readable document in {' '.join(map(str, corpora))} ({reasons}); "
-        "a record needs a text field such as text, content or body"
-    )
+    hint = "a record needs a text field such as text, content or body"
+    if set(rejects.counts) == {"damaged_file"}:
+        hint = "a damaged file must be copied or fetched again"
+    return CorpusError(f"no readable document in {' '.join(map(str, corpora))} ({reasons}); {hint}")
 
 
 def read_from(files: Sequence[CorpusFile], start: Position, *, rejects: Rejects) -> Iterator[tuple[Position, Document]]:
