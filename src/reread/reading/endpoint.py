@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -131,16 +132,18 @@ class EndpointReader:
         fields: dict[str, Any] = {"temperature": temperature, "max_tokens": max_tokens}
         if self.top_p < 1:
             fields["top_p"] = self.top_p
-        if stop:
-            fields["stop"] = list(stop)
         n_drawn = 1 if temperature == 0 else n
         _ = self.chat  # settled once, not by every thread
+        if stop and self._takes_stop:
+            fields["stop"] = list(stop)
         drawn = self._together(lambda prompt: self._first_reply(prompt, n_drawn, fields, seed), prompts)
         # What is still missing, one request each: servers that ignore n answer all of them at once.
         missing = [(i, k) for i, got in enumerate(drawn) for k in range(len(got), n_drawn) if got]
         more = self._together(lambda place: self._one_more(prompts[place[0]], place[1], fields, seed), missing)
         for (i, _), samples in zip(missing, more, strict=True):
             drawn[i].extend(samples)
+        if stop:
+            drawn = [[replace(sample, text=_cut(sample.text, stop)) for sample in samples] for samples in drawn]
         if n_drawn < n:
             free = [[Sample(s.text, None, 0, 0, s.logprob) for s in got[:1]] * (n - 1) for got in drawn]
             return [got + copies for got, copies in zip(drawn, free, strict=True)]
@@ -171,6 +174,21 @@ class EndpointReader:
                 )
             )
         return scored
+
+    @functools.cached_property
+    def _takes_stop(self) -> bool:
+        """Whether the server can be given stop strings (`transformers serve` fails on them with some tokenizers)."""
+        probe: dict[str, Any] = {"temperature": 0.0, "max_tokens": 1, "stop": ["\n"]}
+        try:
+            if self.chat:
+                self._post(CHAT, self._chat_body("Hi", 1, probe), attempts=PROBE_ATTEMPTS)
+            else:
+                body = {"model": self.model, "prompt": "Hi", "n": 1, **probe, **self.extra}
+                self._post(COMPLETIONS, body, attempts=PROBE_ATTEMPTS)
+        except Refused as error:
+            logger.warning("%s refuses stop strings (%s); its texts are cut here", self.spec, error.reason)
+            return False
+        return True
 
     @functools.cached_property
     def _echo_method(self) -> str | None:
@@ -237,6 +255,11 @@ class EndpointReader:
             return list(pool.map(work, items))
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _cut(text: str, stop: Sequence[str]) -> str:
+    """The text up to the first of the stop strings; servers that take them have cut it already."""
+    return text[: min((place for mark in stop if (place := text.find(mark)) >= 0), default=len(text))]
 
 
 def _usage(reply: Mapping[str, Any]) -> tuple[int | None, int | None]:
