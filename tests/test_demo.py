@@ -114,7 +114,16 @@ def test_the_bill_names_training_search_and_reading(scores: dict[str, Any]) -> N
 
 def test_the_terminal_and_the_page_tell_the_story(demo: Path) -> None:
     shown = (demo / "shown.txt").read_text(encoding="utf-8")
-    for part in ("baseline", "oracle", "is worth", "mended", "broke", "reread ask FOLDER"):
+    for part in (
+        "baseline",
+        "oracle",
+        "is worth",
+        "Decontamination",
+        "The bill",
+        "mended",
+        "broke",
+        "reread ask FOLDER",
+    ):
         assert part in shown
     html = (demo / "report.html").read_text(encoding="utf-8")
     assert "<svg" in html

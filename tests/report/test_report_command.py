@@ -95,3 +95,11 @@ def test_warnings_are_printed_above_the_table(whole_run: Path, capsys: pytest.Ca
     out = capsys.readouterr().out
     assert "\u001b" not in out
     assert -1 < out.index("[bold]answers[/bold] are missing.") < out.index("accuracy in %")
+
+
+def test_decontamination_and_the_bill_are_a_sentence_each(tiny_run: Path) -> None:
+    from reread.report import load_run, summary_lines
+
+    lines = summary_lines(load_run(tiny_run))
+    assert any(line.startswith("Decontamination: ") and "world questions" in line for line in lines)
+    assert any(line.startswith("The bill of retrieval on small-64x1") and "train " in line for line in lines)

@@ -69,7 +69,7 @@ def show_scores(out: Path, scores: dict[str, Any], as_json: bool) -> None:
         return
     from rich.console import Console
 
-    from reread.report import load_run, recall_table, score_table
+    from reread.report import load_run, recall_table, score_table, summary_lines
 
     console = Console()
     run = load_run(out)
@@ -78,6 +78,8 @@ def show_scores(out: Path, scores: dict[str, Any], as_json: bool) -> None:
             console.print(score_table(run, scores_of.name))
     if recall := recall_table(run):
         console.print(recall)
+    for line in summary_lines(run):
+        console.print(plain(line), markup=False, highlight=False)
     console.print(f"Report: {out / 'report.html'}", highlight=False)
 
 

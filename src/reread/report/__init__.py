@@ -3,6 +3,6 @@
 from reread.report.examples import examples
 from reread.report.page import render_html, write_report
 from reread.report.run import Run, load_run
-from reread.report.terminal import recall_table, score_table
+from reread.report.terminal import recall_table, score_table, summary_lines
 
-__all__ = ["Run", "examples", "load_run", "recall_table", "render_html", "score_table", "write_report"]
+__all__ = ["Run", "examples", "load_run", "recall_table", "render_html", "score_table", "summary_lines", "write_report"]

@@ -30,6 +30,46 @@ def score_table(run: Run, benchmark: str | None = None) -> Table:
     return _of_one_reader(scores) if len(scores.rungs) == 1 else _of_ladder(scores)
 
 
+def summary_lines(run: Run) -> list[str]:
+    """Decontamination and the bill in a sentence each; nothing for what the run does not have."""
+    return [*_decontaminated(run), *_billed(run)]
+
+
+def _decontaminated(run: Run) -> list[str]:
+    found = run.decontamination.get("benchmarks") or {}
+    parts = [
+        f"{numbers.count(entry['n_contaminated'])} of {numbers.count(entry['n_questions'])} {name} questions "
+        f"({numbers.percent(entry['contaminated_frac'])} %)"
+        for name, entry in found.items()
+        if entry.get("n_contaminated")
+    ]
+    if not found:
+        return []
+    n_documents = numbers.count(run.decontamination.get("n_contaminated_documents"))
+    stood = (
+        f"{', '.join(parts)} stood in {n_documents} documents, which the store leaves out" if parts else "none found"
+    )
+    return [f"Decontamination: {stood}."]
+
+
+def _billed(run: Run) -> list[str]:
+    """The headline arm on the largest rung: FLOPs by stage, and after how many questions training more was cheaper."""
+    scores = run.benchmarks[0]
+    ladder, arm = scores.ladder, scores.headline_arm
+    if not ladder or arm is None:
+        return []
+    rung = ladder[-1].name
+    row = next((r for r in run.ledger.get("bill") or () if (r["rung"], r["arm"]) == (rung, arm)), None)
+    even = next((e for e in run.ledger.get("break_even") or () if (e["rung"], e["arm"]) == (rung, arm)), None)
+    if row is None:
+        return []
+    stages = ", ".join(f"{stage} {flops:.1e}" for stage, flops in row["by_stage"].items() if flops)
+    line = f"The bill of {arm} on {rung}, in FLOPs: {stages}."
+    if even and even.get("n_questions"):
+        line += f" After {even['n_questions']:.2g} questions, training more would have been cheaper."
+    return [line]
+
+
 def recall_table(run: Run) -> Table | None:
     """How often the gold passage and the answer are among the first hits, by benchmark; None where not
     measured.
