@@ -45,10 +45,9 @@ def _decontaminated(run: Run) -> list[str]:
     ]
     if not found:
         return []
-    n_documents = numbers.count(run.decontamination.get("n_contaminated_documents"))
-    stood = (
-        f"{', '.join(parts)} stood in {n_documents} documents, which the store leaves out" if parts else "none found"
-    )
+    n = run.decontamination.get("n_contaminated_documents")
+    documents = f"{numbers.count(n)} document{'' if n == 1 else 's'}"
+    stood = f"{', '.join(parts)} stood in {documents}, left out of the store" if parts else "none found"
     return [f"Decontamination: {stood}."]
 
 
