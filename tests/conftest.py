@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+# Tiny models gain nothing from threads, and lose much where another job holds a core (OpenMP waits by spinning).
+# Set before torch is imported; processes started by tests inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 

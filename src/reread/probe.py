@@ -39,7 +39,7 @@ from reread.preflight import (
     rung_of,
     what_it_begins_with,
 )
-from reread.protocols import Embedder, Reader, Solver
+from reread.protocols import Embedder, Progress, Reader, Solver
 from reread.reading import make_reader
 from reread.recipe import BenchmarkRecipe, CorpusRecipe, ReaderRecipe, Recipe
 from reread.retrieval import SEARCH_KINDS, Retriever, make_reranker
@@ -57,7 +57,6 @@ from reread.world import write_world
 
 logger = logging.getLogger(__name__)
 
-Progress = Callable[[int, int | None], None]
 Stages = Callable[[str], Progress]
 """Given a stage's title, where to report its progress."""
 

@@ -5,7 +5,7 @@ A stage that needs a later one receives it as an argument of one of these shapes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -15,6 +15,8 @@ import numpy.typing as npt
 from reread.types import Hit, Passage, Question, Sample
 
 Vectors = npt.NDArray[np.float32]
+Progress = Callable[[int, int | None], None]
+"""Where long work reports how much is done, of how much in all (None where that is not known)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from reread.answering.views import SAMPLED_FORMS, View, views_of
 from reread.answering.voting import elect, tally
 from reread.errors import ReaderError, UsageError
 from reread.protocols import Reader, Scored, Scorer, Solver
-from reread.reading.prompts import LETTERS, Prompt, build_prompt, generation_limits, option_scores
+from reread.questions import LETTERS
+from reread.reading.prompts import Prompt, build_prompt, generation_limits, option_scores
 from reread.runs import content_seed
 from reread.types import Answer, Question, Sample
 

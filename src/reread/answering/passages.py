@@ -12,6 +12,7 @@ from reread.answering.arms import Arm
 from reread.answering.settings import Settings
 from reread.datastore import Datastore, SearchKind
 from reread.protocols import Reranker
+from reread.questions import accepted_texts, gold_doc_ids
 from reread.retrieval import QueryMaking, Retriever, mmr, passage_similarity
 from reread.runs import content_seed
 from reread.types import Hit, Passage, Question
@@ -134,22 +135,15 @@ class PassageFinder:
         if meta.get("gold_text"):
             name = f"gold:{question.id}"
             return [Passage(name, name, 0, str(meta["gold_text"]), title=str(meta.get("gold_title") or ""))]
-        doc_ids = meta.get("gold_doc_ids") or ([meta["gold_doc_id"]] if meta.get("gold_doc_id") else [])
+        doc_ids = gold_doc_ids(question)
         if not doc_ids or self.datastore is None:
             return []
         key = ("gold", question.id)
         if key not in self._found:
-            passages = self.datastore.passages_of(list(doc_ids))
+            passages = self.datastore.passages_of(doc_ids)
             holding = [p for p in passages if any(a.lower() in p.text.lower() for a in accepted_texts(question))]
             self._found[key] = Found(_as_hits(holding or passages, "oracle"))
         return [hit.passage for hit in self._found[key].hits]
-
-
-def accepted_texts(question: Question) -> list[str]:
-    """The accepted answers as text: for a choice question the text of the accepted options."""
-    if question.choices is None:
-        return list(question.answers)
-    return [question.choices[ord(letter) - ord("A")] for letter in question.answers]
 
 
 def _partner(question: Question, others: Sequence[Question], seed: int) -> Question | None:

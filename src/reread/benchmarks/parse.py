@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from reread.benchmarks.spec import LETTERS, BenchmarkSpec, Row, RowError
+from reread.benchmarks.spec import BenchmarkSpec, Row, RowError
+from reread.questions import LETTERS
 from reread.runs import content_seed
 from reread.types import Question
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from reread.types import Question
 
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 Row = Mapping[str, Any]
 
 

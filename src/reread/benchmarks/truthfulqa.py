@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reread.benchmarks.parse import choice_question, parse_choice
-from reread.benchmarks.spec import LETTERS, BenchmarkSpec, Hub, Row, RowError
+from reread.benchmarks.spec import BenchmarkSpec, Hub, Row, RowError
+from reread.questions import LETTERS
 from reread.types import Question
 
 

@@ -45,14 +45,13 @@ from reread.datastore.lexical import ANALYSER, MAX_ROWS
 from reread.datastore.shard import Shard
 from reread.datastore.writer import ShardWriter
 from reread.errors import CorpusError, DatastoreError, UsageError
-from reread.protocols import Embedder
+from reread.protocols import Embedder, Progress
 from reread.runs import canonical_json, file_sha256
 from reread.types import Document, Passage
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_SHARD_PASSAGES = 100_000
-Progress = Callable[[int, int | None], None]
 Drop = Callable[[Passage], str | None]
 
 

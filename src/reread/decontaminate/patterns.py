@@ -33,7 +33,7 @@ import numpy as np
 
 from reread.decontaminate.kernels import SLOT_MIX
 from reread.decontaminate.tokens import Tokens, UInt64s, tokenize
-from reread.errors import BenchmarkError
+from reread.questions import accepted_texts
 from reread.types import Question
 
 NGRAM = {"mmlu": 16, "math500": 26}
@@ -121,25 +121,6 @@ def ending(text: str) -> str:
     if first in OPENERS or stem.endswith((".", "!", "。")):
         return "complete"
     return "mark" if stem.endswith(QUESTION_MARKS) else "open"
-
-
-def accepted_texts(question: Question) -> list[str]:
-    """The accepted answers as a text would have them: of a choice question the option texts.
-
-    Raises BenchmarkError where a letter names no option.
-    """
-    if question.choices is None:
-        return list(question.answers)
-    texts = []
-    for letter in question.answers:
-        place = ord(letter) - ord("A") if len(letter) == 1 else -1
-        if not 0 <= place < len(question.choices):
-            raise BenchmarkError(
-                f"question {question.id} accepts the answer {letter!r}, but its options are A to "
-                f"{chr(ord('A') + len(question.choices) - 1)}; correct the benchmark file"
-            )
-        texts.append(question.choices[place])
-    return texts
 
 
 def stem_of(question: Question) -> str:

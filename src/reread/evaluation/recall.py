@@ -7,8 +7,8 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from reread.answering.passages import accepted_texts
 from reread.evaluation.statistics import wilson
+from reread.questions import accepted_texts, gold_doc_ids
 from reread.retrieval import Retriever
 from reread.runs import JsonLines
 from reread.types import Hit, Question
@@ -73,11 +73,6 @@ def _share(ranks: Sequence[int | None], depth: int) -> dict[str, Any]:
 def has_gold(question: Question) -> bool:
     """Whether the benchmark names the passage or document that holds the answer."""
     return bool(gold_doc_ids(question) or question.meta.get("gold_text"))
-
-
-def gold_doc_ids(question: Question) -> set[str]:
-    meta = question.meta
-    return set(meta.get("gold_doc_ids") or ()) | ({meta["gold_doc_id"]} if meta.get("gold_doc_id") else set())
 
 
 def gold_rank(question: Question, hits: Sequence[Hit]) -> int | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from reread.answering.answer import Stack, answer
 from reread.answering.arms import Arm
+from reread.protocols import Progress
 from reread.runs import JsonLines, RunFolder
 from reread.types import Answer, Hit, Question
 
@@ -21,8 +22,6 @@ QUESTIONS_AT_ONCE = 64
 
 MAX_TEXT_CHARS = 20_000
 """A sample's text is kept up to this length; a reader may write without end."""
-
-Progress = Callable[[int, int | None], None]
 
 
 class Written:

@@ -16,6 +16,7 @@ from reread.errors import MissingExtra, RunFolderError, UsageError
 from reread.ladder.config import RungConfig
 from reread.ladder.data import batches
 from reread.ladder.tokenizer import END, make_tokenizer, save_tokenizer
+from reread.protocols import Progress
 from reread.runs import content_hash, write_bytes_atomically, write_json_atomically
 from reread.types import Document
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from reread.ladder.optimiser import Optimiser
 
-Progress = Callable[[int, int | None], None]
 Documents = Callable[[], Iterable[Document]]
 
 log = logging.getLogger(__name__)

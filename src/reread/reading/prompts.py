@@ -16,10 +16,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reread.errors import UsageError
+from reread.questions import LETTERS
 from reread.types import Hit, Question
 
 FORMS = ("cloze", "letters", "short", "chat")
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 BREAK = "\n\n"
 BYTES_PER_TOKEN_AT_LEAST = 3
 """Where no tokenizer is at hand, assume this few bytes a token: the estimate is then on the safe side."""

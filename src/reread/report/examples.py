@@ -9,6 +9,7 @@ from typing import Any
 
 from reread.analysis.changes import Changes, Outcome, changes
 from reread.analysis.multiplier import BASELINE
+from reread.questions import LETTERS
 from reread.report.run import BenchmarkScores, Run, is_control, shown_as
 from reread.runs import content_seed
 
@@ -18,8 +19,6 @@ MAX_CHARS = 500
 """A passage is shown up to this length, around the answer where it holds one; a question up to twice it."""
 
 _LINES = re.compile(r"\s*\n\s*")
-
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
+from reread.questions import LETTERS
 from reread.scoring.short import normalise
 from reread.scoring.text import after_answer_marks, after_answer_sentences, last_boxed, spoken_part
 from reread.types import Question
 
 _COMMAND = re.compile(r"^\\(?:text|mathrm|textbf|mathbf|boxed)\s*\{\s*([A-Za-z])\s*\}")
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 _AFTER_LETTER = ")].:,;*$`\"'”’}<\\"
 """What may follow a letter that is an answer, besides white space."""
