@@ -17,7 +17,7 @@ from reread.evaluation.recall import recall_table
 from reread.evaluation.run import ANSWER_FIELDS
 from reread.evaluation.scores import benchmark_scores, cells
 from reread.recipe import Recipe, parse_recipe
-from reread.runs import JsonLines, RunFolder, write_json_atomically
+from reread.runs import RunFolder, write_json_atomically
 
 
 def finish(out: Path) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def _scores(run: RunFolder, recipe: Recipe, manifest: Mapping[str, Any]) -> dict
     subject_of = {(row["benchmark"], row["question_id"]): row["subject"] for row in run.questions.read()}
     train_flops = {reader["name"]: reader["train_flops"] for reader in manifest["readers"]}
     answered = cells(run.answers.read(*ANSWER_FIELDS))
-    recall_rows = list(JsonLines(run.path / "recall.jsonl").read())
+    recall_rows = list(run.recall.read())
     scores: dict[str, Any] = {}
     for name, facts in manifest["benchmarks"].items():
         entry = benchmark_scores(

@@ -44,7 +44,6 @@ from reread.reading import make_reader
 from reread.recipe import BenchmarkRecipe, CorpusRecipe, ReaderRecipe, Recipe
 from reread.retrieval import SEARCH_KINDS, Retriever, make_reranker
 from reread.runs import (
-    JsonLines,
     RunFolder,
     content_seed,
     file_sha256,
@@ -60,7 +59,6 @@ logger = logging.getLogger(__name__)
 Stages = Callable[[str], Progress]
 """Given a stage's title, where to report its progress."""
 
-RECALL_FILE = "recall.jsonl"
 BUILD_FACTS = ("corpus", "build", "decontamination")
 """What the manifest says of a store that this run built."""
 
@@ -90,7 +88,7 @@ def run_probe(recipe: Recipe, out: Path, *, stages: Stages | None = None) -> dic
     if datastore is not None:
         _recall(recipe, run, benchmarks, datastore, stages)
     _answer(recipe, run, [rung["name"] for rung in rungs], benchmarks, datastore, stages)
-    if not any(True for _ in run.answers.read()) and not (run.path / RECALL_FILE).exists():
+    if not any(True for _ in run.answers.read()) and not run.recall.path.exists():
         raise RecipeError(
             "nothing could be measured: no reader, and no question names the passage that holds its answer"
         )
@@ -236,7 +234,7 @@ def _recall(
         if not any(has_gold(question) for question in questions):
             continue
         measure_recall(
-            JsonLines(run.path / RECALL_FILE),
+            run.recall,
             questions,
             retriever,
             max(recipe.retrieval.recall_at),

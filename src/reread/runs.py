@@ -158,6 +158,7 @@ class RunFolder:
         self.questions = JsonLines(path / "questions.jsonl")
         self.passages = JsonLines(path / "passages.jsonl")
         self.answers = JsonLines(path / "answers.jsonl")
+        self.recall = JsonLines(path / "recall.jsonl")
 
     def claim(self, recipe: Mapping[str, Any], read: Callable[[Any], Any] = lambda earlier: earlier) -> bool:
         """Make the folder this recipe's own; returns whether it already was (a resumed run).
