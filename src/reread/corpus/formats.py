@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reread.corpus.find import CorpusFile
+from reread.corpus.html import html_text
 from reread.corpus.records import TEXT_FIELDS, clean
 from reread.corpus.rejects import Rejects, Unreadable
 from reread.corpus.streams import (
@@ -194,21 +195,6 @@ def _one_document(file: CorpusFile, text: str, title: str) -> Document | Unreada
     return Document(id=clean(file.name), text=text, source=clean(file.source), title=clean(title))
 
 
-def html_text(content: bytes, encoding: str | None = None) -> tuple[str, str]:
-    """(main text, title) of a web page, through resiliparse; both may be empty."""
-    if importlib.util.find_spec("resiliparse") is None:
-        raise MissingExtra("resiliparse", "web", "reading HTML and WARC files")
-    from resiliparse.extract.html2text import extract_plain_text
-    from resiliparse.parse.encoding import bytes_to_str, detect_encoding
-    from resiliparse.parse.html import HTMLTree
-
-    tree = HTMLTree.parse(bytes_to_str(content, encoding or detect_encoding(content) or "utf-8"))
-    text = extract_plain_text(tree, main_content=True, alt_texts=False, preserve_formatting=True)
-    if not text.strip():
-        text = extract_plain_text(tree, main_content=False, alt_texts=False)
-    return clean(text), clean(tree.title or "").strip()
-
-
 def read_warc(file: CorpusFile, path: Path, rejects: Rejects, skip: int) -> Iterator[Record]:
     """Responses with a web page or text, resources, and WET's conversion records."""
     if importlib.util.find_spec("fastwarc") is None:
@@ -241,4 +227,4 @@ READERS = {
     "html": read_html,
     "warc": read_warc,
 }
-__all__ = ["MAX_RECORD_BYTES", "READERS", "detect_format", "html_text", "read_hub"]
+__all__ = ["MAX_RECORD_BYTES", "READERS", "detect_format", "read_hub"]

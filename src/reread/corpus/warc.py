@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from reread.corpus.formats import html_text
+from reread.corpus.html import html_text
 from reread.corpus.rejects import Rejects, Unreadable
 from reread.corpus.streams import BLOCK_BYTES, MAX_RECORD_BYTES, ends_whole
 
