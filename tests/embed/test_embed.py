@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tiny_models import save_qwen3_embedding
 
 from reread import http
 from reread.embed import make_embedder
@@ -225,3 +226,19 @@ def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("sentence_transformers")
     with pytest.raises(UsageError, match="cannot load"):
         make_embedder(f"st:{tmp_path / 'nothing'}")
+
+
+def test_tokens_are_counted_uncut_with_the_special_ones(minilm: str) -> None:
+    embedder: Any = make_embedder(f"st:{minilm}")
+    assert embedder.max_tokens == 256
+    # [CLS] and [SEP] are there even around nothing.
+    assert embedder.count_tokens(["one two three", "", "word " * 1000]) == [5, 2, 1002]
+
+
+def test_a_models_document_prompt_counts_among_its_tokens(tmp_path: Path) -> None:
+    pytest.importorskip("sentence_transformers")
+    save_qwen3_embedding(tmp_path, document_prompt="cat dog ")
+    embedder: Any = make_embedder(f"st:{tmp_path}")
+    assert embedder.max_tokens == 512
+    # cat, space, dog, space, mat and the closing <|endoftext|>.
+    assert embedder.count_tokens(["mat"]) == [6]

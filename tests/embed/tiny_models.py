@@ -51,7 +51,9 @@ def qwen3_config(vocabulary_size: int) -> Any:
     )
 
 
-def save_qwen3_embedding(folder: Path, pooling: str | None = "lasttoken", prompts: bool = True) -> None:
+def save_qwen3_embedding(
+    folder: Path, pooling: str | None = "lasttoken", prompts: bool = True, document_prompt: str = ""
+) -> None:
     """A folder like Qwen3-Embedding's; without pooling, like bare transformers files."""
     import torch
     from transformers import Qwen3Model
@@ -74,7 +76,7 @@ def save_qwen3_embedding(folder: Path, pooling: str | None = "lasttoken", prompt
     modes = {f"pooling_mode_{mode}": mode == pooling for mode in ("cls_token", "mean_tokens", "lasttoken")}
     (folder / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": 32, **modes}))
     query = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:"
-    texts = {"query": query, "document": ""} if prompts else {}
+    texts = {"query": query, "document": document_prompt} if prompts else {}
     (folder / "config_sentence_transformers.json").write_text(
         json.dumps({"prompts": texts, "default_prompt_name": None, "similarity_fn_name": "cosine"})
     )

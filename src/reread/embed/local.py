@@ -8,10 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from reread.embed.unit import qwen3_query_prompt, unit_vectors
+from reread.embed.unit import qwen3_query_prompt, readable, unit_vectors
 from reread.errors import MissingExtra, UsageError
 from reread.flops import forward_flops, multiplying_weights
 from reread.protocols import Vectors
+
+NO_LIMIT_TOKENS = 10**9
+"""transformers writes 10^30 where a tokenizer's folder names no limit."""
+OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "camembert", "mpnet", "longformer"})
+TOKENIZED_TEXTS = 1024
+"""Texts tokenized at once, so that memory stays bounded."""
 
 
 class LocalEmbedder:
@@ -56,7 +62,33 @@ class LocalEmbedder:
             getattr(config, "head_dim", None) or (config.hidden_size // heads if heads else 0)
         )
         self._dimension: int | None = None
+        self.max_tokens = self._limit(config)
+        """The longest input in tokens, prompt and special tokens included; None where the model has no limit."""
         transformer.register_forward_pre_hook(self._count)
+
+    def _limit(self, config: Any) -> int | None:
+        tokenizer_limit = self._model.max_seq_length
+        limits = [int(tokenizer_limit)] if tokenizer_limit and tokenizer_limit < NO_LIMIT_TOKENS else []
+        positions = getattr(config, "max_position_embeddings", None)
+        if positions and positions > 0:
+            # RoBERTa's kind starts to count positions behind its padding index.
+            offset = config.pad_token_id + 1 if config.model_type in OFFSET_POSITIONS else 0
+            limits.append(int(positions) - offset)
+        if not limits:
+            return None
+        self._model.max_seq_length = min(limits)
+        return min(limits)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each passage as the model would take it uncut, document prompt and special tokens included."""
+        counts: list[int] = []
+        for first in range(0, len(texts), TOKENIZED_TEXTS):
+            slice_texts = [self._passage_prompt + readable(text) for text in texts[first : first + TOKENIZED_TEXTS]]
+            tokens = self._model.tokenizer(
+                slice_texts, return_attention_mask=False, return_token_type_ids=False, verbose=False
+            )
+            counts.extend(len(ids) for ids in tokens["input_ids"])
+        return counts
 
     def _check_last_token(self, name: str) -> None:
         pooling: Any = self._model[1] if len(self._model) > 1 else None

@@ -19,6 +19,15 @@ def qwen3_query_prompt(task: str = QWEN3_TASK) -> str:
     return f"Instruct: {task}\nQuery:"
 
 
+def readable(text: str) -> str:
+    """The text with lone surrogates, which no tokenizer and no JSON takes, as replacement characters."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
 def unit_vectors(vectors: npt.NDArray[Any], n_texts: int, spec: str, dimension: int | None) -> Vectors:
     """The vectors as float32 of length 1. Raises RereadError for a wrong shape, NaN, infinity or zero vectors."""
     if vectors.ndim != 2 or len(vectors) != n_texts:
