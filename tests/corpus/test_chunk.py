@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reread.corpus import chunk
-from reread.corpus.chunk import MAX_WORD_CHARS
+from reread.corpus.chunk import MAX_WORD_CHARS, count_words
 from reread.errors import UsageError
 from reread.types import Document
 
@@ -60,6 +60,54 @@ def test_title_source_url_and_meta_are_carried() -> None:
         "http://x",
         {"licence": "CC0"},
     )
+
+
+prose = st.text(alphabet=st.sampled_from("abC. \n!?字。-"), max_size=300)
+
+
+@given(prose, st.integers(1, 9), st.integers(0, 8))
+def test_sentence_passages_are_bounded_exact_slices_in_order_that_hold_all_text(
+    text: str, words: int, overlap: int
+) -> None:
+    passages = list(chunk(document(text), words, min(overlap, words - 1), "sentences"))
+    covered: set[int] = set()
+    for passage in passages:
+        assert passage.text == text[passage.start : passage.start + len(passage.text)] == passage.text.strip()
+        assert passage.id == f"doc:{passage.start}"
+        assert count_words(passage.text) <= words
+        covered |= set(range(passage.start, passage.start + len(passage.text)))
+    assert all(place in covered for place, character in enumerate(text) if not character.isspace())
+    ends = [passage.start + len(passage.text) for passage in passages]
+    assert ends == sorted(set(ends)) and [p.start for p in passages] == sorted({p.start for p in passages})
+    if overlap == 0:
+        assert "".join("".join(p.text.split()) for p in passages) == "".join(text.split())
+
+
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=30), st.integers(6, 20), st.data())
+def test_sentence_passages_repeat_whole_sentences_up_to_the_overlap(
+    lengths: list[int], size: int, data: st.DataObject
+) -> None:
+    overlap = data.draw(st.integers(0, size - 1))
+    text = " ".join(" ".join([f"S{number}", *["w"] * (n - 1)]) + "." for number, n in enumerate(lengths))
+    passages = [p.text for p in chunk(document(text), size, overlap, "sentences")]
+    assert all(p.startswith("S") and p.endswith(".") for p in passages)
+    for before, after in pairwise(passages):
+        first = after.split()[0]
+        repeated = before[before.index(first) :] if first in before.split() else ""
+        assert after.startswith(repeated)
+        assert len(repeated.split()) <= overlap
+
+
+def test_a_sentence_longer_than_a_passage_is_cut_between_words() -> None:
+    text = "Short one. " + " ".join(["Word"] * 25) + ". Last one."
+    passages = [p.text for p in chunk(document(text), 10, 0, "sentences")]
+    assert [len(p.split()) for p in passages] == [2, 10, 10, 7]
+    assert passages[-1] == "Word Word Word Word Word. Last one."
+
+
+def test_chunking_by_an_unknown_unit_is_refused_with_its_name() -> None:
+    with pytest.raises(UsageError, match="pages"):
+        list(chunk(document("a b"), 10, 0, "pages"))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("words", "overlap"), [(0, 0), (-1, 0), (5, 5), (5, -1)])
