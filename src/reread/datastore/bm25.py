@@ -13,25 +13,22 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from reread.datastore.lexical import LexicalShard, stems_of
+from reread.datastore.analyser import stems_of
+from reread.datastore.bm25_kernel import compiled
+from reread.datastore.lexical import LexicalShard, joined_terms
 
 Array = npt.NDArray[Any]
 
-SAFETY = 1e-4
-"""Scores are float32 sums of at most some hundred terms: bounds are loosened by this share before they exclude."""
-
-BUCKETS = 1024
-"""Resolution at which the k-th best score is known while scoring."""
-LOOKUP_COST = 16
-"""A binary search in a term's postings costs about as much as adding this many postings."""
+MAX_SCORES = 1 << 20
+"""Scores kept for all queries that are searched together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,142 +39,116 @@ class WeightedTerm:
     df: int
 
 
-def weigh_terms(query: str, shards: Sequence[LexicalShard], n_passages: int) -> list[WeightedTerm]:
-    """The query's terms that the store holds, with their weights, the heaviest first; terms break ties."""
+@dataclass(frozen=True, slots=True)
+class BestRows:
+    """A query's best passages, ties at the k-th included, in no order; shard numbers, rows, float32 scores."""
+
+    shards: Array
+    rows: Array
+    scores: Array
+
+
+def document_frequencies(shards: Sequence[LexicalShard], terms: Sequence[str]) -> dict[str, int]:
+    """In how many of the shards' passages each term occurs. Sums over parts of a store are the store's."""
+    totals = np.zeros(len(terms), dtype=np.int64)
+    data, ends = joined_terms(terms)
+    for shard in shards:
+        totals += shard.dfs(shard.find_joined(data, ends))
+    return dict(zip(terms, totals.tolist(), strict=True))
+
+
+def weigh_queries(queries: Sequence[str], shards: Sequence[LexicalShard], n_passages: int) -> list[list[WeightedTerm]]:
+    """Each query's terms that the store holds, with their weights, the heaviest first; terms break ties."""
+    counts = [Counter(stems_of(query)) for query in queries]
+    dfs = document_frequencies(shards, list(dict.fromkeys(term for count in counts for term in count)))
+    return [weigh(count, dfs, n_passages) for count in counts]
+
+
+def weigh(term_counts: Mapping[str, int], dfs: Mapping[str, int], n_passages: int) -> list[WeightedTerm]:
+    """A query's terms with their weights, from how often it holds each and in how many passages each occurs."""
     weighted = []
-    for term, qtf in Counter(stems_of(query)).items():
-        df = 0
-        for shard in shards:
-            start, end = shard.postings(term)
-            df += end - start
-        if df:
+    for term, qtf in term_counts.items():
+        if df := dfs[term]:
             idf = math.log(1 + (n_passages - df + 0.5) / (df + 0.5))
             weighted.append(WeightedTerm(term, qtf * idf, df))
     return sorted(weighted, key=lambda item: (-item.weight, item.term))
 
 
-def best_in_shard(
-    shard: LexicalShard,
-    terms: Sequence[WeightedTerm],
+def best_rows(
+    shards: Sequence[LexicalShard],
+    queries: Sequence[Sequence[WeightedTerm]],
     average_length: float,
     k: int,
-    threshold: float,
-    hidden: Array,
-) -> tuple[Array, Array]:
-    """(rows, float32 scores) that hold every passage of the shard's top k scoring at least `threshold`, ties included.
+    hidden: Mapping[int, Array] | None = None,
+    n_threads: int = 1,
+) -> list[BestRows]:
+    """Of every query all passages that score at least as much as its k-th best does.
 
-    hidden: bool (n,), or empty where nothing is hidden. Rows come unordered; more than k may come.
+    hidden: per shard number bool (n,), the passages that must not be found. n_threads: queries are divided among so
+    many; results do not depend on it.
     """
-    spans = np.array([shard.postings(item.term) for item in terms], dtype=np.int64).reshape(-1, 2)
-    weights = np.array([item.weight for item in terms], dtype=np.float32)
-    present = spans[:, 1] > spans[:, 0]
-    spans, weights = spans[present], weights[present]
-    if not weights.size:
-        return np.empty(0, np.int64), np.empty(0, np.float32)
-    remaining = np.cumsum(weights[::-1], dtype=np.float64)[::-1] * (1 + SAFETY)
-    rows, scores = _kernel()(
-        shard.rows,
-        shard.tfs,
-        shard.norms(average_length),
-        spans[:, 0].copy(),
-        spans[:, 1].copy(),
-        weights,
-        remaining,
-        k,
-        threshold * (1 - SAFETY),
-        hidden,
-    )
-    if scores.size > k:
-        floor = np.partition(scores, scores.size - k)[scores.size - k]
-        kept = scores >= floor
-        rows, scores = rows[kept], scores[kept]
-    return rows, scores
+    at_once = max(1, min(MAX_SCORES // k, -(-len(queries) // n_threads)))
+    groups = [queries[i : i + at_once] for i in range(0, len(queries), at_once)]
+
+    def search(group: Sequence[Sequence[WeightedTerm]]) -> list[BestRows]:
+        return _best_of_group(shards, group, average_length, k, hidden or {})
+
+    if n_threads > 1 and len(groups) > 1:
+        with ThreadPoolExecutor(n_threads) as threads:
+            found = list(threads.map(search, groups))
+    else:
+        found = [search(group) for group in groups]
+    return [best for group in found for best in group]
 
 
-@lru_cache(maxsize=1)
-def _kernel() -> Callable[..., tuple[Array, Array]]:
-    import numba
+def _best_of_group(
+    shards: Sequence[LexicalShard],
+    queries: Sequence[Sequence[WeightedTerm]],
+    average_length: float,
+    k: int,
+    hidden: Mapping[int, Array],
+) -> list[BestRows]:
+    n = len(queries)
+    terms = list(dict.fromkeys(item.term for query in queries for item in query))
+    number_of = {term: i for i, term in enumerate(terms)}
+    term_numbers = np.array([number_of[item.term] for query in queries for item in query], dtype=np.int64)
+    weights = np.array([item.weight for query in queries for item in query], dtype=np.float32)
+    query_ends = np.zeros(n + 1, dtype=np.int64)
+    np.cumsum([len(query) for query in queries], out=query_ends[1:])
+    data, ends = joined_terms(terms)
+    k_within = min(k, max(1, sum(len(shard.lengths) for shard in shards)))
+    heaps = np.zeros((n, k_within), dtype=np.float32)
+    heap_sizes = np.zeros(n, dtype=np.int64)
+    parts = []
+    for number, shard in enumerate(shards):
+        places = shard.find_joined(data, ends)
+        rows, scores, counts = compiled()(
+            *(shard.ends, shard.rows, shard.tfs, shard.norms(average_length)),
+            *(query_ends, places[term_numbers], weights),
+            *(heaps, heap_sizes, hidden.get(number, _NOTHING_HIDDEN)),
+        )
+        parts.append((number, rows, scores, counts))
+    if len(parts) == 1:
+        _, rows, scores, counts = parts[0]
+        starts = [0, *counts.tolist()]
+        zeros = np.zeros(len(rows), dtype=np.int64)
+        return [BestRows(zeros[a:b], rows[a:b], scores[a:b]) for a, b in zip(starts, starts[1:], strict=False)]
+    found = []
+    floors = np.where(heap_sizes == k_within, heaps[:, 0], 0.0) if n else []
+    for q in range(n):
+        spans = [(number, rows, scores, counts[q - 1] if q else 0, counts[q]) for number, rows, scores, counts in parts]
+        spans = [span for span in spans if span[3] < span[4]]
+        if not spans:
+            found.append(BestRows(_NO_ROWS, _NO_ROWS, _NO_SCORES))
+            continue
+        scores = np.concatenate([scores[a:b] for _, _, scores, a, b in spans])
+        rows = np.concatenate([rows[a:b] for _, rows, _, a, b in spans])
+        numbers = np.repeat([number for number, *_ in spans], [b - a for *_, a, b in spans])
+        kept = scores >= floors[q]
+        found.append(BestRows(numbers[kept], rows[kept], scores[kept]))
+    return found
 
-    try:
-        compiled: Callable[..., tuple[Array, Array]] = numba.njit(nogil=True, cache=True)(_best_rows)
-    except RuntimeError:
-        # No folder to cache in (a read-only installation without a home): compile in every process.
-        compiled = numba.njit(nogil=True)(_best_rows)
-    return compiled
 
-
-def _best_rows(  # type: ignore[no-untyped-def]  # numba infers the types
-    rows, tfs, norms, starts, ends, weights, remaining, k, threshold, hidden
-):
-    n_terms = weights.size
-    scores = np.zeros(norms.size, dtype=np.float32)
-    seen = np.empty(norms.size + 1, dtype=np.uint32)
-    counts = np.zeros(BUCKETS, dtype=np.int64)
-    n_seen = 0
-    n_left = 0
-    for t in range(n_terms):
-        n_left += ends[t] - starts[t]
-    closed = False
-    for t in range(n_terms + 1):
-        # Once a while, and at the end: which of the seen passages can still be among the best, and can any other?
-        if t == n_terms or (t > 0 and not closed and n_left > n_seen):
-            left = remaining[t] if t < n_terms else 0.0
-            # The k-th best score so far, to within a bucket, from below.
-            scale = (BUCKETS - 1) / remaining[0]
-            counts[:] = 0
-            for i in range(n_seen):
-                row = seen[i]
-                if hidden.size == 0 or not hidden[row]:
-                    counts[int(scores[row] * scale)] += 1
-            floor = threshold
-            n_above = 0
-            for bucket in range(BUCKETS - 1, -1, -1):
-                n_above += counts[bucket]
-                if n_above >= k:
-                    floor = max(floor, bucket / scale * (1 - SAFETY))
-                    break
-            if t == n_terms or left < floor:
-                closed = True
-                kept = 0
-                for i in range(n_seen):
-                    row = seen[i]
-                    seen[kept] = row
-                    kept += scores[row] + left >= floor and (hidden.size == 0 or not hidden[row])
-                n_seen = kept
-        if t == n_terms:
-            break
-        start = starts[t]
-        end = ends[t]
-        weight = weights[t]
-        n_left -= end - start
-        if not closed:
-            for i in range(start, end):
-                row = rows[i]
-                tf = np.float32(tfs[i])
-                before = scores[row]
-                seen[n_seen] = row
-                n_seen += before == 0
-                scores[row] = before + weight * (tf / (tf + norms[row]))
-        elif n_seen * LOOKUP_COST < end - start:
-            for i in range(n_seen):
-                row = seen[i]
-                low = start
-                high = end
-                while low < high:
-                    middle = (low + high) >> 1
-                    if rows[middle] < row:
-                        low = middle + 1
-                    else:
-                        high = middle
-                if low < end and rows[low] == row:
-                    tf = np.float32(tfs[low])
-                    scores[row] += weight * (tf / (tf + norms[row]))
-        else:
-            for i in range(start, end):
-                row = rows[i]
-                tf = np.float32(tfs[i])
-                scores[row] += weight * (tf / (tf + norms[row]))
-    best = np.empty(n_seen, dtype=np.float32)
-    for i in range(n_seen):
-        best[i] = scores[seen[i]]
-    return seen[:n_seen].copy(), best
+_NOTHING_HIDDEN = np.empty(0, dtype=np.bool_)
+_NO_ROWS = np.empty(0, dtype=np.int64)
+_NO_SCORES = np.empty(0, dtype=np.float32)

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from reread.datastore.bm25 import best_in_shard, weigh_terms
+from reread.datastore.bm25 import best_rows, weigh_queries
 from reread.datastore.exact import scan_shard
 from reread.datastore.layout import SHARDS, TOMBSTONES, read_store_file
 from reread.datastore.lexical import ANALYSER
@@ -132,17 +132,14 @@ class Datastore:
 
     def _bm25(self, queries: Sequence[str], k: int) -> list[Found]:
         lexical = [shard.lexical for shard in self._shards]
+        weighted = weigh_queries(queries, lexical, self.n_stored)
         found = []
-        for query in queries:
-            terms = weigh_terms(query, lexical, self.n_stored)
-            best = _Best(k)
-            for number, shard in enumerate(lexical):
-                rows, scores = best_in_shard(
-                    shard, terms, self._average_length, k, best.floor, self._hidden_rows(number)
-                )
-                best.add(number, rows, scores)
-            n_postings = sum(term.df for term in terms)
-            found.append(Found(self._hits(best, "bm25"), bm25_search_flops(n_postings)))
+        for terms, best in zip(
+            weighted, best_rows(lexical, weighted, self._average_length, k, self._hidden), strict=True
+        ):
+            places = list(zip(best.shards.tolist(), best.rows.tolist(), strict=True))
+            hits = self._hits(list(zip(places, best.scores.tolist(), strict=True)), k, "bm25")
+            found.append(Found(hits, bm25_search_flops(sum(term.df for term in terms))))
         return found
 
     def _exact(self, queries: Sequence[str], k: int) -> list[Found]:
@@ -171,13 +168,12 @@ class Datastore:
             for best, (rows, scores) in zip(bests, parts, strict=True):
                 best.add(number, rows, scores)
         flops = exact_search_flops(self.n_stored, self.dimension) + embedding_flops
-        return [Found(self._hits(best, "exact"), flops) for best in bests]
+        return [Found(self._hits(best.places(), k, "exact"), flops) for best in bests]
 
-    def _hits(self, best: _Best, stage: str) -> list[Hit]:
+    def _hits(self, places: Sequence[tuple[Located, float]], k: int, stage: str) -> list[Hit]:
         """The k best as hits; passage ids are read for the kept ones alone."""
-        places = best.places()
         ids = self._ids([place for place, _ in places])
-        order = sorted(range(len(places)), key=lambda i: (-places[i][1], ids[i]))[: best.k]
+        order = sorted(range(len(places)), key=lambda i: (-places[i][1], ids[i]))[:k]
         passages = self._passages([places[i][0] for i in order])
         return [
             Hit(passage, rank, places[i][1], {stage: places[i][1]})
