@@ -1,19 +1,21 @@
 """Building a datastore: documents stream in, shards come out one after the other, each finished for good.
 
-Memory is bounded by one shard. A build that was killed and is started again goes on behind its last finished shard
-and ends with the same bytes: shards are cut at document ends, in corpus order, by nothing but the settings.
+Every shard takes two steps: `cut` in this process, in corpus order, and `index` (see workers), which needs nothing but
+the shard's folder. Memory is bounded by a shard for each process. A build that was killed and is started again goes on
+behind the last shard that was cut and ends with the same bytes.
 """
 
 from __future__ import annotations
 
-import logging
+import functools
+import json
 import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -28,7 +30,21 @@ from reread.corpus import (
     no_documents,
     read_from,
 )
-from reread.corpus.find import HUB_PREFIX
+from reread.corpus.chunk import ChunkUnit
+from reread.corpus.fit import fit_passages
+from reread.datastore.assembly import Assembly, Reject, Seen, Taken
+from reread.datastore.cut import document_rows
+from reread.datastore.index import token_limit
+from reread.datastore.inputs import (
+    CorpusBytes,
+    Stamp,
+    check_stamps,
+    check_unchanged,
+    describe,
+    fingerprint,
+    label,
+    stamps,
+)
 from reread.datastore.layout import (
     REJECTS,
     SHARD_FILE,
@@ -36,23 +52,30 @@ from reread.datastore.layout import (
     STORE_FILE,
     disk_errors,
     id_hash,
+    indexed_text,
     only_writer,
     read_store_file,
+    shard_folder,
     shard_name,
     write_store_file,
 )
 from reread.datastore.lexical import ANALYSER, MAX_ROWS
-from reread.datastore.shard import Shard
-from reread.datastore.writer import ShardWriter
+from reread.datastore.shard import shard_facts
+from reread.datastore.workers import Indexed, Indexer, MakeEmbedder, ProcessIndexer, SerialIndexer
+from reread.embed import make_embedder as make_embedder_of
 from reread.errors import CorpusError, DatastoreError, UsageError
 from reread.protocols import Embedder, Progress
 from reread.runs import canonical_json, file_sha256
 from reread.types import Document, Passage
 
-logger = logging.getLogger(__name__)
-
 DEFAULT_SHARD_PASSAGES = 100_000
+BATCH_DOCUMENTS = 64
+BATCH_CHARS = 1 << 20
+"""Documents cut together: their ids are looked up, and their tokens counted, at once."""
+
 Drop = Callable[[Passage], str | None]
+Keep = Callable[[Document], str | None]
+Engine = Literal["local", "ray"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +88,8 @@ class BuildReport:
     n_shards: int
     n_new_shards: int
     """Shards that this call wrote; 0 where everything was finished before."""
+    n_split: int = 0
+    """Passages over the embedder's token limit that became several."""
     rejects: Mapping[str, int] = field(default_factory=dict)
     """Records (and dropped passages) not in the store, by reason, over all of its builds."""
     flops: float = 0.0
@@ -78,98 +103,111 @@ def build(
     embedder: Embedder | None = None,
     chunk_words: int = DEFAULT_CHUNK_WORDS,
     overlap_words: int = 0,
+    chunk_by: ChunkUnit = "words",
     shard_passages: int = DEFAULT_SHARD_PASSAGES,
     append: bool = False,
+    keep: Keep | None = None,
     drop: Drop | None = None,
     documents: Iterable[Document] | None = None,
     made_from: Mapping[str, Any] | None = None,
+    workers: int = 1,
+    engine: Engine = "local",
+    make_embedder: MakeEmbedder | None = None,
+    devices: Sequence[str | None] = (None,),
     progress: Progress | None = None,
 ) -> BuildReport:
     """Build, finish or extend the datastore in the folder `store`, and say what it then holds.
 
     corpora: CORPUS words (see corpus.read_documents), or the label of `documents` where those are given; documents
-    must then come in the same order on every call, as a resumed build skips the ones it has. drop: a reason for every
-    passage that must stay out, None for the others; the reason is counted in rejects.jsonl. made_from: what else
-    decided the content (the settings behind `documents` and `drop`), recorded and compared like every setting.
-    A document whose id came before is rejected as "duplicate_id". progress: (passages done, None).
+    must then come in the same order on every call, as a resumed build skips the ones it has. keep: a reason for every
+    document that must stay out, None for the others; drop: the same of passages; reasons are counted in rejects.jsonl.
+    made_from: what else decided the content (the settings behind `documents`, `keep` and `drop`), recorded and
+    compared like every setting. A document whose id came before is rejected as "duplicate_id". A passage over the
+    embedder's token limit becomes several (corpus.fit), after `drop` has seen it whole.
+
+    workers: processes that index shards while this one cuts them; with an embedder each makes its own by
+    `make_embedder(device)` (default: by the embedder's spec), devices in turn; the embedder given is then used for its
+    name and its tokenizer alone. A script that asks for several must guard its entry (`if __name__ == "__main__"`).
+    engine: "ray" indexes on a Ray cluster (see datastore.cluster), as many shards at once as workers.
+    progress: (passages done, how many there will be as far as can be told); done is embedded, without embedder cut.
 
     A finished store of the same settings that this corpus is in already, from its first build or a later one, is left
-    as it is. Raises CorpusError for a corpus that is missing
-    or holds nothing readable, DatastoreError where the store has other settings (named) or the corpus has changed,
-    RereadError where the disk is full.
+    as it is, but for shards of that build that are missing: those are made again. Raises CorpusError for a corpus that
+    is missing or holds nothing readable, DatastoreError where the store has other settings (named) or the corpus has
+    changed, RereadError where the disk is full or a shard cannot be indexed.
     """
-    check_chunking(chunk_words, overlap_words)
+    check_chunking(chunk_words, overlap_words, chunk_by)
     if not 1 <= shard_passages <= MAX_ROWS // 16:
         raise UsageError(f"shard passages must be from 1 to {MAX_ROWS // 16}, not {shard_passages}")
+    if engine not in get_args(Engine):
+        raise UsageError(f"unknown engine {engine!r}; use one of {', '.join(get_args(Engine))}")
+    if workers < 1:
+        raise UsageError(f"the number of workers must be at least 1, not {workers}")
+    store = Path(store)
     files = [] if documents is not None else find_files(corpora)
+    before = stamps(files)
+    max_tokens, _ = token_limit(embedder)
     settings = {
         "embedder": embedder.spec if embedder is not None else None,
-        "chunking": {"unit": "words", "chunk_words": chunk_words, "overlap_words": overlap_words},
+        "chunking": {
+            "unit": chunk_by,
+            "chunk_words": chunk_words,
+            "overlap_words": overlap_words,
+            **({"max_tokens": max_tokens} if max_tokens is not None else {}),
+        },
         "analyser": ANALYSER,
         "shard_passages": shard_passages,
     }
     inputs: dict[str, Any] = {
-        "corpora": [_label(os.fspath(corpus)) for corpus in corpora],
-        "files": [_describe(file) for file in files],
+        "corpora": [label(os.fspath(corpus)) for corpus in corpora],
+        "files": [describe(file) for file in files],
         "made_from": dict(made_from or {}),
     }
     with disk_errors(store, "while building"), only_writer(store):
-        content = _begin(store, settings, inputs, append)
-        this_build = content["builds"][-1]
-        if this_build["finished"] and _is_missing_a_shard(store, content):
-            this_build["finished"] = False
-        if this_build["finished"]:
-            return _report(store, content, n_new_shards=0)
-        maker = _Maker(store, content, embedder, shard_passages, progress)
-        with maker.rejects:
-            if documents is None:
-                stream = read_from(files, maker.position, rejects=maker.rejects)
-            else:
-                stream = _numbered(documents, maker.position)
-            for position, document in stream:
-                maker.take(position, document, list(chunk(document, chunk_words, overlap_words)), drop)
-            maker.finish_shard()
-        _check_unchanged(files, inputs["files"])
-        content = maker.content
-        if maker.n_documents == 0 and not append:
-            _remove_empty(store)
-            if documents is None:
-                raise no_documents(corpora, maker.rejects)
+        content, number = begin(store, settings, inputs, append=append, files=files)
+        if content["builds"][number]["finished"] and not missing_shards(store, content["builds"][number]):
+            return report_of(store, content, n_new_shards=0)
+        meter = _Meter(progress, CorpusBytes(files) if files else None, counts_embedded=embedder is not None)
+        indexer = _make_indexer(embedder, make_embedder, workers, engine, tuple(devices), meter.embedded, store)
+        assembly = Assembly(store, content, number, shard_passages, indexer, meter.cut)
+        cutter = _Cutter(embedder, keep, drop, functools.partial(_chunk, chunk_words, overlap_words, chunk_by))
+
+        def source(start: Position, seen: Seen) -> Iterator[Taken]:
+            rejects = _Waiting()
+            stream = (
+                _numbered(documents, start) if documents is not None else _watched(files, before, start, rejects, meter)
+            )
+            return cutter.taken(stream, rejects, seen)
+
+        assembly.make(source)
+        for file, stamp in zip(files, before, strict=True):
+            check_unchanged(file, stamp)
+        if documents is None and assembly.n_documents == 0 and not append:
+            remove_empty(store)
+            raise no_documents(corpora, assembly.rejects)
+        if assembly.n_documents == 0 and not append:
+            remove_empty(store)
             raise CorpusError(f"{' '.join(map(str, corpora)) or 'the corpus'} gave no documents")
-        this_build["finished"] = True
-        this_build["rejects"] = dict(sorted(_count_reasons(store).items()))
-        write_store_file(store, content)
-        return _report(store, content, maker.n_new_shards)
+        finish(store, content, number, assembly)
+        return report_of(store, content, assembly.n_new_shards)
 
 
-def _label(corpus: str) -> str:
-    """What the store remembers of a CORPUS: its base name, as a store is passed on and paths are private."""
-    if corpus.startswith(HUB_PREFIX):
-        return corpus
-    # "." and "/" have no name.
-    return Path(corpus).name or corpus
-
-
-def _describe(file: CorpusFile) -> dict[str, Any]:
-    if file.path is None:
-        return {"name": file.name}
-    try:
-        status = file.path.stat()
-        return {"name": file.name, "bytes": status.st_size, "sha256": file_sha256(file.path)}
-    except OSError as error:
-        # One unreadable file must not stop the rest: it is rejected when its turn comes.
-        return {"name": file.name, "unreadable": error.strerror}
-
-
-def _begin(store: Path, settings: dict[str, Any], inputs: dict[str, Any], append: bool) -> dict[str, Any]:
-    """datastore.json's content with an unfinished last build of these inputs, or a finished one where all is done."""
-    build_entry = {**inputs, "finished": False, "rejects_start": _size(store / REJECTS)}
+def begin(
+    store: Path,
+    settings: dict[str, Any],
+    inputs: dict[str, Any],
+    *,
+    append: bool = False,
+    files: Sequence[CorpusFile] = (),
+) -> tuple[dict[str, Any], int]:
+    """datastore.json's content, and which of its builds is of these inputs; a new, unfinished one where none was."""
+    entry = {**inputs, "finished": False, "first_shard": 0, "rejects_start": 0, "stamps": stamps(files)}
     if not (store / STORE_FILE).exists():
         if store.exists() and any(store.iterdir()):
-            raise DatastoreError(f"{store} is not empty and is no datastore; choose another folder for --store")
-        content: dict[str, Any] = {**settings, "builds": [build_entry], "shards": []}
+            raise DatastoreError(f"{store} is not empty and is no datastore; choose another folder")
+        content: dict[str, Any] = {**settings, "builds": [entry], "shards": []}
         write_store_file(store, content)
-        return content
+        return content, 0
     content = read_store_file(store)
     for key, value in settings.items():
         if content.get(key) != value:
@@ -177,46 +215,93 @@ def _begin(store: Path, settings: dict[str, Any], inputs: dict[str, Any], append
                 f"{store} was built with {key} = {_show(content.get(key))}, not {_show(value)}; "
                 "use the same setting, or build into another folder"
             )
-    last = content["builds"][-1]
-    same = [entry for entry in content["builds"] if _fingerprint(entry) == _fingerprint(inputs)]
-    if not last["finished"]:
+    last = len(content["builds"]) - 1
+    same = [number for number, other in enumerate(content["builds"]) if fingerprint(other) == fingerprint(inputs)]
+    damaged = [number for number in same if missing_shards(store, content["builds"][number])]
+    if damaged:
+        return content, damaged[0]
+    if not content["builds"][last]["finished"]:
         if last not in same:
             raise DatastoreError(
-                f"{store} holds an unfinished build of {_show(last['corpora'])}, not of what is given now (or it has "
-                "changed since); finish it with its own corpus, or delete the folder"
+                f"{store} holds an unfinished build of {_show(content['builds'][last]['corpora'])}, not of what is "
+                "given now (or it has changed since); finish it with its own corpus, or delete the folder"
             )
-        return content
+        check_stamps(files, inputs["files"], content["builds"][last]["stamps"])
+        return content, last
     # Documents that come as a stream have no checksum, so a second stream of one name may hold others.
     if same and (not append or inputs["files"]):
-        return content
+        return content, same[-1]
     if not append:
-        built = ", then ".join(_show(entry["corpora"]) for entry in content["builds"])
+        built = ", then ".join(_show(other["corpora"]) for other in content["builds"])
         raise DatastoreError(
             f"{store} was built from {built}, not from what is given now (or it has changed since); "
             "add to it with --append, or build into another folder"
         )
-    content["builds"].append(build_entry)
+    # Counted before anything is written: a damaged list must not be added to.
+    _count_reasons(store)
+    content["builds"].append({**entry, "first_shard": len(content["shards"]), "rejects_start": _size(store / REJECTS)})
     write_store_file(store, content)
-    return content
+    return content, last + 1
 
 
-def _is_missing_a_shard(store: Path, content: Mapping[str, Any]) -> bool:
-    """Whether a shard was deleted to have it made again, as `verify` advises for stores of a single build."""
-    return len(content["builds"]) == 1 and not all(
-        (store / SHARDS / name / SHARD_FILE).is_file() for name in content["shards"]
-    )
+def missing_shards(store: Path, entry: Mapping[str, Any]) -> list[int]:
+    """The shards of a finished build that are not there, as where one was deleted to have it made again."""
+    if not entry["finished"] or "n_shards" not in entry:
+        return []
+    numbers = range(entry["first_shard"], entry["first_shard"] + entry["n_shards"])
+    return [number for number in numbers if not (shard_folder(store, number) / SHARD_FILE).is_file()]
 
 
-def _fingerprint(build_entry: Mapping[str, Any]) -> str:
-    """What must not change between two calls of one build; not the folders, so that a corpus may be moved."""
-    if build_entry["files"]:
-        return canonical_json([build_entry["files"], build_entry["made_from"]])
-    # Stores of earlier versions hold whole paths.
-    return canonical_json([[_label(corpus) for corpus in build_entry["corpora"]], build_entry["made_from"]])
+def finish(store: Path, content: dict[str, Any], number: int, assembly: Assembly) -> None:
+    """Write into datastore.json that this build is finished and what it made; nothing where it was a repair."""
+    entry = content["builds"][number]
+    if entry["finished"]:
+        return
+    entry.pop("stamps", None)
+    content["shards"] = [shard_name(shard) for shard in range(assembly.n_shards)]
+    entry["finished"] = True
+    entry["n_shards"] = assembly.n_shards - entry["first_shard"]
+    entry["rejects"] = dict(sorted(_count_reasons(store).items()))
+    entry["rejects_bytes"] = _size(store / REJECTS)
+    entry["rejects_sha256"] = file_sha256(store / REJECTS) if entry["rejects_bytes"] else None
+    write_store_file(store, content)
 
 
 def _show(value: Any) -> str:
     return value if isinstance(value, str) else canonical_json(value)
+
+
+def _make_indexer(
+    embedder: Embedder | None,
+    make: MakeEmbedder | None,
+    workers: int,
+    engine: Engine,
+    devices: tuple[str | None, ...],
+    indexed: Indexed,
+    store: Path,
+) -> Indexer:
+    if engine == "local" and workers == 1:
+        return SerialIndexer(embedder, indexed)
+    if embedder is not None and make is None:
+        if not embedder.spec.startswith(("st:", "openai:")):
+            raise UsageError(
+                f"several workers cannot share the embedder {embedder.spec}; give make_embedder, a function that makes "
+                "it in each of them, or use one worker"
+            )
+        make = functools.partial(_make_by_spec, embedder.spec)
+    if engine == "ray":
+        from reread.datastore.cluster import RayIndexer
+
+        return RayIndexer(store, workers, make)
+    return ProcessIndexer(workers, make, indexed, devices)
+
+
+def _make_by_spec(spec: str, device: str | None) -> Embedder:
+    return make_embedder_of(spec, device=device)
+
+
+def _chunk(chunk_words: int, overlap_words: int, unit: ChunkUnit, document: Document) -> list[Passage]:
+    return list(chunk(document, chunk_words, overlap_words, unit))
 
 
 def _numbered(documents: Iterable[Document], start: Position) -> Iterator[tuple[Position, Document]]:
@@ -225,115 +310,169 @@ def _numbered(documents: Iterable[Document], start: Position) -> Iterator[tuple[
             yield Position(0, number), document
 
 
-class _Maker:
-    """Fills shards one after the other; knows the position behind the last finished one."""
+def _watched(
+    files: Sequence[CorpusFile], before: Sequence[Stamp], start: Position, rejects: Rejects, meter: _Meter
+) -> Iterator[tuple[Position, Document]]:
+    """The documents behind `start`; a file that was read must be what it was before, so that a long build ends soon."""
+    current = start.file
+    for position, document in read_from(files, start, rejects=rejects):
+        for number in range(current, position.file):
+            check_unchanged(files[number], before[number])
+        current = position.file
+        meter.read(position, len(document.text))
+        yield position, document
+
+
+class _Waiting(Rejects):
+    """Rejects that wait for the document they came before, as the reader runs ahead of the shard being cut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: list[Reject] = []
+
+    def add(self, source: str, record: str | int, reason: str) -> None:
+        self._waiting.append((source, record, reason))
+
+    def handed_over(self) -> list[Reject]:
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
+
+@dataclass(slots=True)
+class _Read:
+    """A document on its way into a shard."""
+
+    position: Position
+    document: Document
+    rejects: list[Reject]
+    hashed: int = 0
+    passages: list[Passage] | None = None
+    """None where it was rejected."""
+    n_split: int = 0
+
+
+class _Cutter:
+    """From documents to the rows of shards, some documents at a time."""
 
     def __init__(
         self,
-        store: Path,
-        content: dict[str, Any],
         embedder: Embedder | None,
-        shard_passages: int,
-        progress: Progress | None,
+        keep: Keep | None,
+        drop: Drop | None,
+        cut: Callable[[Document], list[Passage]],
     ) -> None:
-        self.store = store
-        self.content = content
-        self.position = Position(0, 0)
-        self.n_documents = 0
-        self.n_passages = 0
-        self.n_new_shards = 0
-        self._embedder = embedder
-        self._shard_passages = shard_passages
+        self._max_tokens, self._count_tokens = token_limit(embedder)
+        self._keep = keep
+        self._drop = drop
+        self._cut = cut
+
+    def taken(self, stream: Iterable[tuple[Position, Document]], rejects: _Waiting, seen: Seen) -> Iterator[Taken]:
+        batch: list[_Read] = []
+        n_chars = 0
+        position = Position(0, 0)
+        for position, document in stream:
+            batch.append(_Read(position, document, rejects.handed_over()))
+            n_chars += len(document.text)
+            if len(batch) == BATCH_DOCUMENTS or n_chars >= BATCH_CHARS:
+                yield from self._take(batch, seen)
+                batch, n_chars = [], 0
+        yield from self._take(batch, seen)
+        yield Taken(position, None, rejects=rejects.handed_over())
+
+    def _take(self, batch: list[_Read], seen: Seen) -> Iterator[Taken]:
+        if not batch:
+            return
+        ids = [read.document.id for read in batch]
+        hashes = np.array([id_hash(doc_id) for doc_id in ids], dtype=np.uint64)
+        kept: set[str] = set()
+        for read, hashed, is_known in zip(batch, hashes.tolist(), seen(ids, hashes), strict=True):
+            document, read.hashed = read.document, hashed
+            reason = "duplicate_id" if is_known or document.id in kept else self._keep(document) if self._keep else None
+            if reason is not None:
+                read.rejects.append((document.source, document.id, reason))
+                continue
+            read.passages = self._without_dropped(read)
+            if read.passages:
+                kept.add(document.id)
+        if self._max_tokens is not None:
+            self._fit(batch)
+        for read in batch:
+            yield Taken(
+                read.position,
+                document_rows(read.passages) if read.passages else None,
+                read.hashed,
+                read.rejects,
+                0 if read.passages is None else 1,
+                read.n_split,
+            )
+
+    def _without_dropped(self, read: _Read) -> list[Passage]:
+        passages = self._cut(read.document)
+        if self._drop is None:
+            return passages
+        kept = []
+        for passage in passages:
+            reason = self._drop(passage)
+            if reason is None:
+                kept.append(passage)
+            else:
+                read.rejects.append((read.document.source, passage.id, reason))
+        return kept
+
+    def _fit(self, batch: list[_Read]) -> None:
+        """Split what is over the embedder's limit; the documents kept have ids of their own."""
+        assert self._max_tokens is not None and self._count_tokens is not None
+        whole = [passage for read in batch for passage in read.passages or ()]
+        fitted = fit_passages(whole, self._count_tokens, self._max_tokens, indexed_text)
+        if len(fitted) == len(whole) and all(a is b for a, b in zip(fitted, whole, strict=True)):
+            return
+        as_they_were = set(map(id, fitted))
+        by_document: dict[str, list[Passage]] = {}
+        for passage in fitted:
+            by_document.setdefault(passage.doc_id, []).append(passage)
+        for read in batch:
+            if read.passages:
+                read.n_split = sum(id(passage) not in as_they_were for passage in read.passages)
+                read.passages = by_document[read.document.id]
+
+
+class _Meter:
+    """Turns what is cut and embedded into (passages done, passages there will be)."""
+
+    def __init__(self, progress: Progress | None, corpus: CorpusBytes | None, *, counts_embedded: bool) -> None:
         self._progress = progress
-        self._build_number = len(content["builds"]) - 1
-        self._finished: list[Shard] = []
-        self._writer: ShardWriter | None = None
-        rejects_bytes = int(content["builds"][-1]["rejects_start"])
-        self._adopt_finished_shards()
-        for shard in self._finished:
-            if shard.facts["build"] == self._build_number:
-                self.position = Position(*shard.facts["position"])
-                rejects_bytes = shard.facts["rejects_bytes"]
-                self.n_documents += shard.facts["n_documents"]
-            self.n_passages += shard.n_passages
-        if (store / REJECTS).exists():
-            # What was rejected after the last finished shard is read, and rejected, again.
-            os.truncate(store / REJECTS, rejects_bytes)
-        self.rejects = Rejects(store / REJECTS)
+        self._corpus = corpus
+        self._counts_embedded = counts_embedded
+        self._n_cut = 0
+        self._n_embedded = 0
+        self._embedded_of: dict[str, int] = {}
 
-    def _adopt_finished_shards(self) -> None:
-        for number in range(1 << 30):
-            folder = self.store / SHARDS / shard_name(number)
-            if not (folder / SHARD_FILE).is_file():
-                break
-            self._finished.append(Shard(folder))
-        self.content["shards"] = [shard_name(number) for number in range(len(self._finished))]
+    def read(self, position: Position, n_chars: int) -> None:
+        if self._corpus is not None:
+            self._corpus.read(position, n_chars)
 
-    def take(self, position: Position, document: Document, passages: list[Passage], drop: Drop | None) -> None:
-        self.position = position
-        if self._writer is None:
-            self._writer = ShardWriter(self.store / SHARDS / shard_name(len(self._finished)), self._embedder)
-        hashed = id_hash(document.id)
-        if self._writer.has_document(document.id) or any(
-            shard.rows_of(document.id, hashed) for shard in self._finished
-        ):
-            self.rejects.add(document.source, document.id, "duplicate_id")
-            return
-        if drop is not None:
-            kept = []
-            for passage in passages:
-                reason = drop(passage)
-                if reason is None:
-                    kept.append(passage)
-                else:
-                    self.rejects.add(document.source, passage.id, reason)
-            passages = kept
-        self._writer.add_document(document.id, passages)
-        self.n_documents += 1
-        self.n_passages += len(passages)
-        if self._progress is not None:
-            self._progress(self.n_passages, None)
-        if self._writer.n_passages >= self._shard_passages:
-            self.finish_shard()
+    def cut(self, n_passages: int) -> None:
+        self._n_cut = n_passages
+        if not self._counts_embedded:
+            self._tell(n_passages)
 
-    def finish_shard(self) -> None:
-        if self._writer is None:
+    def embedded(self, shard: str, n_passages: int) -> None:
+        self._n_embedded += n_passages - self._embedded_of.get(shard, 0)
+        self._embedded_of[shard] = n_passages
+        self._tell(self._n_embedded)
+
+    def _tell(self, n_done: int) -> None:
+        if self._progress is None:
             return
-        if self._writer.n_passages == 0:
-            # Only duplicates or dropped passages since the last shard: there is nothing to search in.
-            self._writer.abandon()
-            shutil.rmtree(self._writer.folder)
-            self._writer = None
-            return
-        self._writer.finish(
-            {
-                "build": self._build_number,
-                "position": [self.position.file, self.position.record],
-                "rejects_bytes": self.rejects.flush(),
-            }
-        )
-        logger.info("shard %s finished: %d passages", self._writer.folder.name, self._writer.n_passages)
-        self._finished.append(Shard(self._writer.folder))
-        self.n_new_shards += 1
-        self.content["shards"].append(self._writer.folder.name)
-        self._writer = None
+        share = self._corpus.share if self._corpus is not None else 0.0
+        self._progress(n_done, max(round(self._n_cut / share), n_done) if share > 0 else None)
 
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _check_unchanged(files: Sequence[CorpusFile], described: Sequence[Mapping[str, Any]]) -> None:
-    for file, before in zip(files, described, strict=True):
-        if _describe(file) != before:
-            raise DatastoreError(
-                f"{file.path} changed while it was read; let it rest, delete the store and build it again"
-            )
-
-
 def _count_reasons(store: Path) -> Counter[str]:
-    import json
-
     counts: Counter[str] = Counter()
     if (store / REJECTS).exists():
         with (store / REJECTS).open("rb") as lines:
@@ -347,21 +486,23 @@ def _count_reasons(store: Path) -> Counter[str]:
     return counts
 
 
-def _remove_empty(store: Path) -> None:
+def remove_empty(store: Path) -> None:
     """Leave no half-made store behind where the corpus held nothing."""
     shutil.rmtree(store / SHARDS, ignore_errors=True)
     for name in (REJECTS, STORE_FILE):
         (store / name).unlink(missing_ok=True)
 
 
-def _report(store: Path, content: Mapping[str, Any], n_new_shards: int) -> BuildReport:
-    shards = [Shard(store / SHARDS / name) for name in content["shards"]]
-    return BuildReport(
-        store=store,
-        n_documents=sum(shard.facts["n_documents"] for shard in shards),
-        n_passages=int(np.sum([shard.n_passages for shard in shards], dtype=np.int64)),
-        n_shards=len(shards),
-        n_new_shards=n_new_shards,
-        rejects=content["builds"][-1]["rejects"],
-        flops=sum(shard.embed_flops for shard in shards),
-    )
+def report_of(store: Path, content: Mapping[str, Any], n_new_shards: int) -> BuildReport:
+    """What the store holds, from its shards."""
+    report = BuildReport(store, 0, 0, len(content["shards"]), n_new_shards)
+    for name in content["shards"]:
+        facts = shard_facts(store / SHARDS / name)
+        report = replace(
+            report,
+            n_documents=report.n_documents + facts["n_documents"],
+            n_passages=report.n_passages + facts["n_passages"],
+            n_split=report.n_split + facts.get("n_split", 0),
+            flops=report.flops + facts.get("embed_flops", 0),
+        )
+    return replace(report, rejects=content["builds"][-1].get("rejects", {}))

@@ -2,6 +2,7 @@
 
 datastore.json          format version, settings, the builds that made it with their input files, shard list
 shards/00000/           passages.arrow, documents.npy, lexical/, vectors.npy with an embedder, shard.json
+                        (while it is made: cut.json, which says what was cut and which shard.json replaces)
 rejects.jsonl           every record not read, with its reason
 tombstones.jsonl        passages hidden from search
 """
@@ -21,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reread.errors import DatastoreError, RereadError
-from reread.runs import write_json_atomically
+from reread.runs import content_hash, file_sha256, write_json_atomically
 from reread.types import Passage
 
 if TYPE_CHECKING:
@@ -31,12 +32,15 @@ FORMAT_VERSION = 1
 STORE_FILE = "datastore.json"
 SHARDS = "shards"
 SHARD_FILE = "shard.json"
+CUT_FILE = "cut.json"
 PASSAGES = "passages.arrow"
 DOCUMENTS = "documents.npy"
 VECTORS = "vectors.npy"
 LEXICAL = "lexical"
 REJECTS = "rejects.jsonl"
 TOMBSTONES = "tombstones.jsonl"
+CHECKSUM = "sha256"
+"""The field of datastore.json and shard.json that holds the checksum of all their other fields."""
 
 BATCH_ROWS = 1024
 """Rows of every Arrow batch but a shard's last, so that row i lies in batch i // 1024."""
@@ -49,12 +53,12 @@ def shard_name(number: int) -> str:
     return f"{number:05d}"
 
 
+def shard_folder(store: Path, number: int) -> Path:
+    return store / SHARDS / shard_name(number)
+
+
 def id_hash(doc_id: str) -> int:
     return int.from_bytes(hashlib.blake2b(doc_id.encode(), digest_size=8).digest(), "little")
-
-
-def id_hashes(doc_ids: list[str]) -> npt.NDArray[np.uint64]:
-    return np.fromiter(map(id_hash, doc_ids), dtype=np.uint64, count=len(doc_ids))
 
 
 def save_array(path: Path, values: npt.NDArray[Any]) -> None:
@@ -72,6 +76,16 @@ def load_array(path: Path) -> npt.NDArray[Any]:
     except (OSError, ValueError, EOFError) as error:
         raise DatastoreError(f"{path} is missing or damaged; check the store with: reread verify STORE") from error
     return array
+
+
+def flush_to_disk(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def file_facts(path: Path) -> dict[str, Any]:
+    """Size and checksum, as shard.json holds them of every file."""
+    return {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
 
 
 def passage_schema() -> pa.Schema:
@@ -138,7 +152,18 @@ def _is_build(entry: Any) -> bool:
 
 
 def write_store_file(store: Path, content: Mapping[str, Any]) -> None:
-    write_json_atomically(store / STORE_FILE, {"format_version": FORMAT_VERSION, **content})
+    write_json_atomically(store / STORE_FILE, signed({"format_version": FORMAT_VERSION, **content}))
+
+
+def signed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The content with its own checksum as its last field."""
+    bare = {key: value for key, value in content.items() if key != CHECKSUM}
+    return {**bare, CHECKSUM: content_hash(bare)}
+
+
+def is_signed_rightly(content: Mapping[str, Any]) -> bool:
+    """Whether the content is what its checksum was made of; files of earlier versions have none and pass."""
+    return CHECKSUM not in content or signed(content)[CHECKSUM] == content[CHECKSUM]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""One finished shard, opened for reading: every file memory-mapped, nothing loaded."""
+"""One shard, opened for reading: every file memory-mapped, nothing loaded."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from reread.datastore.layout import (
     SHARD_FILE,
     VECTORS,
     id_hash,
+    is_signed_rightly,
     load_array,
 )
 from reread.datastore.lexical import LexicalShard
@@ -29,23 +30,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class Shard:
-    """Reads one shard's passages, vectors and postings by row. Raises DatastoreError for a damaged shard.json."""
+OPEN_BATCHES = 64
+"""Batches of a shard whose columns stay open, so that a store of many shards holds few objects in memory."""
+
+
+class ShardPassages:
+    """Reads the passages of a shard that has been cut, indexed or not, by row; every file memory-mapped."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._open_batches: dict[int, dict[str, Any]] = {}
-        try:
-            self.facts: dict[str, Any] = json.loads((folder / SHARD_FILE).read_bytes())
-            self.n_passages = int(self.facts["n_passages"])
-            self.n_tokens = int(self.facts["n_tokens"])
-            self.embed_flops = float(self.facts.get("embed_flops", 0))
-            """Spent on embedding its passages; 0 where there are no vectors or the embedder does not count."""
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DatastoreError(
-                f"shard {folder.name} is unfinished or its shard.json is damaged; "
-                f"check the store with: reread verify {folder.parent.parent}"
-            ) from error
 
     @cached_property
     def _arrow(self) -> pa.RecordBatchFileReader:
@@ -65,19 +59,32 @@ class Shard:
     def _document_hashes(self) -> npt.NDArray[np.uint64]:
         return np.ascontiguousarray(self._documents["hash"])
 
-    @cached_property
-    def lexical(self) -> LexicalShard:
-        return LexicalShard(self.folder / LEXICAL)
+    @property
+    def n_batches(self) -> int:
+        """Of passages.arrow; every batch but the last has BATCH_ROWS rows."""
+        number: int = self._arrow.num_record_batches
+        return number
 
-    @cached_property
-    def vectors(self) -> npt.NDArray[np.float16]:
-        """float16 (n, d), row i is passage i."""
-        return load_array(self.folder / VECTORS)
+    def batch(self, number: int) -> pa.RecordBatch:
+        """The number-th batch of passages.arrow. Raises DatastoreError where the file is cut off."""
+        import pyarrow as pa
+
+        try:
+            return self._arrow.get_batch(number)
+        except (pa.ArrowException, OSError) as error:
+            raise DatastoreError(f"{self.folder / PASSAGES} is damaged; run: reread verify STORE") from error
+
+    def documents(self) -> npt.NDArray[Any]:
+        """DOCUMENT_DTYPE (n,), in the order of their rows."""
+        found: npt.NDArray[Any] = self._documents[np.argsort(self._documents["row"])]
+        return found
 
     def _columns(self, number: int) -> dict[str, Any]:
         """The columns of a batch, by name; kept, as making them takes longer than reading a row."""
         columns = self._open_batches.get(number)
         if columns is None:
+            if len(self._open_batches) >= OPEN_BATCHES:
+                self._open_batches.clear()
             batch = self._arrow.get_batch(number)
             columns = self._open_batches[number] = dict(zip(batch.schema.names, batch.columns, strict=True))
         return columns
@@ -110,6 +117,42 @@ class Shard:
                 return range(row, row + count)
             place += 1
         return range(0)
+
+
+class Shard(ShardPassages):
+    """A finished shard: passages, vectors and postings by row. Raises DatastoreError for a damaged shard.json."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.facts = shard_facts(folder)
+        self.n_passages: int = self.facts["n_passages"]
+        self.n_tokens: int = self.facts["n_tokens"]
+        self.embed_flops = float(self.facts.get("embed_flops", 0))
+        """Spent on embedding its passages; 0 where there are no vectors or the embedder does not count."""
+
+    @cached_property
+    def lexical(self) -> LexicalShard:
+        return LexicalShard(self.folder / LEXICAL)
+
+    @cached_property
+    def vectors(self) -> npt.NDArray[np.float16]:
+        """float16 (n, d), row i is passage i."""
+        return load_array(self.folder / VECTORS)
+
+
+def shard_facts(folder: Path) -> dict[str, Any]:
+    """shard.json's content. Raises DatastoreError where it is missing or is not what was written."""
+    try:
+        facts = json.loads((folder / SHARD_FILE).read_bytes())
+        if all(isinstance(facts[name], int) for name in ("n_passages", "n_tokens")) and is_signed_rightly(facts):
+            return dict(facts)
+        reason: Exception | None = None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = error
+    raise DatastoreError(
+        f"shard {folder.name} is unfinished or its shard.json is damaged; "
+        f"check the store with: reread verify {folder.parent.parent}"
+    ) from reason
 
 
 def _passage(row: dict[str, Any]) -> Passage:
