@@ -8,7 +8,7 @@ import sys
 import typer
 
 from reread import __version__
-from reread.cli import ask, build, decontaminate, evaluation, multiplier, pretrain, probe, report, search, store
+from reread.cli import ask, build, decontaminate, dedup, evaluation, multiplier, pretrain, probe, report, search, store
 from reread.cli.hits import plain
 from reread.errors import RereadError
 
@@ -38,7 +38,7 @@ def _root(
 
 for panel, commands in {
     "Start here": (probe.demo, ask.ask),
-    "Datastores": (build.build, search.search, store.verify),
+    "Datastores": (dedup.dedup, build.build, search.search, store.verify),
     "Experiments": (probe.probe, evaluation.eval_, decontaminate.decontaminate, pretrain.pretrain),
     "Analysis": (multiplier.multiplier, report.report),
 }.items():

@@ -1,0 +1,105 @@
+"""One function over many corpus files: here, or in several processes that stop when this one does."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+from reread.errors import RereadError, UsageError
+
+Tick = Callable[[int], None]
+"""Called with the number of documents done since the last call."""
+
+Job = TypeVar("Job")
+TICK = 64
+POLL_SECONDS = 0.2
+
+_shared: Any = None
+"""In a worker process: the documents done by all workers, and whether to stop."""
+
+
+def over_files(
+    work: Callable[[Job, Tick], None],
+    jobs: Sequence[Job],
+    workers: int,
+    progress: Callable[[int, int | None], None],
+) -> None:
+    """Call `work` on every job, in `workers` processes where that is more than one.
+
+    work: a module's function, which marks its own job as finished. progress: (documents done, None). An error in
+    one job stops the others at their next document, and is raised here.
+    """
+    if workers == 1 or len(jobs) < 2:
+        done = 0
+
+        def tick(n: int) -> None:
+            nonlocal done
+            done += n
+            if done % TICK == 0:
+                progress(done, None)
+
+        for job in jobs:
+            work(job, tick)
+        progress(done, None)
+        return
+    import multiprocessing
+
+    # A fresh interpreter: forking a process that has threads (numba, progress bars) can lock up.
+    context = multiprocessing.get_context("spawn")
+    counter, stop = context.Value("q", 0), context.Event()
+    pool = ProcessPoolExecutor(min(workers, len(jobs)), context, initializer=_begin, initargs=(counter, stop))
+    try:
+        waiting = {pool.submit(_work, work, job) for job in jobs}
+        while waiting:
+            finished, waiting = wait(waiting, timeout=POLL_SECONDS, return_when=FIRST_EXCEPTION)
+            progress(counter.value, None)
+            for future in finished:
+                failure = future.result()
+                if failure is not None:
+                    message, exit_code = failure
+                    raise (UsageError if exit_code == UsageError.exit_code else RereadError)(message)
+    except BrokenProcessPool:
+        raise RereadError(
+            "a worker process was ended from outside (out of memory?); run the same command again with fewer --workers"
+        ) from None
+    finally:
+        stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+class _Stopped(BaseException):
+    """The process that started this one wants no more."""
+
+
+def _begin(counter: Any, stop: Any) -> None:
+    global _shared
+    _shared = (counter, stop)
+    # Ctrl-C reaches every process of the terminal; the first one tells the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _work(work: Callable[[Job, Tick], None], job: Job) -> tuple[str, int] | None:
+    """What went wrong, as the message and exit code: the errors' own classes do not all travel between processes."""
+    counter, stop = _shared
+    waiting = 0
+
+    def tick(n: int) -> None:
+        nonlocal waiting
+        waiting += n
+        if waiting >= TICK:
+            if stop.is_set():
+                raise _Stopped
+            with counter.get_lock():
+                counter.value += waiting
+            waiting = 0
+
+    try:
+        work(job, tick)
+    except RereadError as error:
+        return str(error), error.exit_code
+    except _Stopped:
+        return "stopped", 1
+    return None
