@@ -3,62 +3,125 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
+from typing import Any
 
+from reread.corpus.blob import Openable
+from reread.corpus.remote import URL, list_objects, object_facts, open_object, public_url
 from reread.errors import CorpusError
+from reread.runs import file_sha256
 
 HUB_PREFIX = "hf:"
 DATASTORE_MARK = "datastore.json"
+KINDS = "a file, a folder, a glob, a URL on an object store or hf:DATASET"
 
 
 @dataclass(frozen=True, slots=True)
 class CorpusFile:
-    """One input: a local file, or a hub data set where `path` is None."""
+    """One input: a local file (`path`), an object on a store (`url`), or a hub data set (`dataset`)."""
 
     name: str
     """Names it in ids and messages: the path below the folder that was asked for, else the base name."""
     path: Path | None
     dataset: str = ""
+    url: str = ""
+    text_field: str | None = None
+    """The field or column that holds the text, where a person named it."""
+    member_of: str = ""
+    """The source of the archive it lies in."""
 
     @property
     def source(self) -> str:
+        if self.member_of:
+            return f"{self.member_of}/{PurePath(self.name).name}"
+        if self.url:
+            return self.url.rpartition("/")[2]
         return self.path.name if self.path is not None else f"{HUB_PREFIX}{self.dataset}"
+
+    @property
+    def content(self) -> Openable | None:
+        """What its bytes are read from; None for a hub data set."""
+        return open_object(self.url) if self.url else self.path
+
+
+def describe_file(file: CorpusFile) -> dict[str, Any]:
+    """What tells whether the file is the same as before: its name, size and checksum (JSON-like).
+
+    An object on a store is known by the size and the ETag (else the time of its last change) that the store states, as
+    a checksum would cost a download. A hub data set is known by its name alone. What cannot be read says why in
+    "unreadable": it is rejected when its turn comes, and must not stop the rest.
+    """
+    if file.url:
+        return {"name": file.name, **object_facts(file.url)}
+    if file.path is None:
+        return {"name": file.name}
+    try:
+        return {"name": file.name, "bytes": file.path.stat().st_size, "sha256": file_sha256(file.path)}
+    except OSError as error:
+        return {"name": file.name, "unreadable": error.strerror}
+
+
+def label(corpus: str) -> str:
+    """What may be remembered of a CORPUS in a file that is passed on: its base name, as paths are private."""
+    if corpus.startswith(HUB_PREFIX):
+        return corpus
+    name = Path(public_url(corpus) if URL.match(corpus) else corpus).name
+    # "." and "/" have no name.
+    return name or corpus
 
 
 def find_files(corpora: Sequence[str]) -> list[CorpusFile]:
-    """The files of every CORPUS (file, folder, glob or hf:DATASET), in the order asked for, sorted within each.
+    """The files of every CORPUS (file, folder, glob, URL or hf:DATASET), in the order asked for, sorted within each.
 
     A file that several of them name is read once. Names are unique: where two files would share one, the folders
-    above them are added until they differ. Raises CorpusError for a corpus that is missing or holds no file.
+    above them are added until they differ. Raises CorpusError for a corpus that is missing or holds no file, and
+    MissingExtra where an object store needs a package.
     """
     if not corpora:
-        raise CorpusError("no corpus was named; give a file, a folder, a glob or hf:DATASET")
+        raise CorpusError(f"no corpus was named; give {KINDS}")
     found: list[CorpusFile] = []
     seen: set[str] = set()
     for corpus in corpora:
         for file in _files_of(str(corpus)):
-            key = str(file.path.resolve()) if file.path is not None else file.source
+            key = _place(file)
             if key not in seen:
                 seen.add(key)
                 found.append(file)
     return _with_unique_names(found)
 
 
+def _place(file: CorpusFile) -> str:
+    """Where the file is, as a path with slashes."""
+    return file.path.resolve().as_posix() if file.path is not None else file.url or file.source
+
+
 def _files_of(corpus: str) -> list[CorpusFile]:
     if corpus.startswith(HUB_PREFIX):
+        from reread.corpus.hub import parse_dataset
+
         dataset = corpus.removeprefix(HUB_PREFIX)
-        if not dataset:
-            raise CorpusError("hf: names no data set; write hf:OWNER/NAME, with :SPLIT for one other than train")
+        parse_dataset(dataset)
         return [CorpusFile(corpus, None, dataset)]
+    if corpus.startswith("file://"):
+        return _files_of(_local_path(corpus))
+    if URL.match(corpus):
+        files = [CorpusFile(name, None, url=url) for name, url in list_objects(corpus) if not is_hidden(PurePath(name))]
+        if not files:
+            raise CorpusError(f"{public_url(corpus)} holds no files; check the bucket and the prefix")
+        return files
     path = Path(corpus).expanduser()
     if path.is_file():
         return [CorpusFile(path.name, path)]
     if path.is_dir():
         return _files_below(path)
+    if path.exists():
+        raise CorpusError(f"{corpus} is a {_special_kind(path)}, not a file; write its content to a file first")
     matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))  # noqa: PTH207  # Path.glob takes no absolute pattern
-    files: list[CorpusFile] = []
+    files = []
     for match in matches:
         if match.is_file():
             files.append(CorpusFile(match.name, match))
@@ -66,27 +129,81 @@ def _files_of(corpus: str) -> list[CorpusFile]:
             files.extend(_files_below(match))
     if not files:
         kind = "no file matches the glob" if glob.has_magic(corpus) else "no such file or folder:"
-        raise CorpusError(f"{kind} {corpus}; a corpus is a file, a folder, a glob or hf:DATASET")
+        raise CorpusError(f"{kind} {corpus}; a corpus is {KINDS}")
     return files
+
+
+def _local_path(url: str) -> str:
+    from urllib.parse import unquote, urlsplit
+
+    # The glob's own ? and # are no query or fragment here.
+    if urlsplit(url).netloc not in ("", "localhost"):
+        raise CorpusError(f"{public_url(url)} names another machine; a local file is file:///PATH")
+    return unquote(url.removeprefix("file://").removeprefix("localhost"))
+
+
+def _special_kind(path: Path) -> str:
+    mode = path.stat().st_mode
+    kinds = ((stat.S_ISFIFO, "pipe"), (stat.S_ISSOCK, "socket"), (stat.S_ISCHR, "device"), (stat.S_ISBLK, "device"))
+    return next((kind for is_kind, kind in kinds if is_kind(mode)), "special file")
 
 
 def _files_below(folder: Path) -> list[CorpusFile]:
-    files = []
-    stores: list[Path] = []
-    for path in sorted(folder.rglob("*"), key=lambda path: path.relative_to(folder).as_posix()):
-        relative = path.relative_to(folder)
-        if path.is_dir() and (path / DATASTORE_MARK).is_file():
-            stores.append(path)
-        # Hidden files (.git, .DS_Store) are not part of what a person calls the corpus, nor is a store built beside it.
-        if path.is_file() and not (_is_hidden(relative) or any(path.is_relative_to(store) for store in stores)):
-            files.append(CorpusFile(relative.as_posix(), path))
-    if not files:
+    try:
+        paths = sorted(_walk(folder), key=lambda path: path.relative_to(folder).as_posix())
+    except OSError as error:
+        raise CorpusError(f"the folder {error.filename or folder} cannot be listed ({error.strerror})") from error
+    if not paths:
         raise CorpusError(f"the folder {folder} holds no files; put documents there, or name another corpus")
-    return files
+    return [CorpusFile(path.relative_to(folder).as_posix(), path) for path in paths]
 
 
-def _is_hidden(relative: Path) -> bool:
-    return any(part.startswith(".") for part in relative.parts)
+def _walk(folder: Path) -> Iterator[Path]:
+    """The files below, through links to other folders too, but into no folder twice.
+
+    Hidden files (.git, .DS_Store) are not part of what a person calls the corpus, nor is a store built beside it.
+    Pipes, sockets and devices hold no records. A link to nothing stays, so that it is counted when it is opened.
+    """
+    seen = {_identity(folder)}
+    pending = [folder]
+    while pending:
+        with os.scandir(pending.pop()) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                if entry.name.startswith("."):
+                    continue
+                path = Path(entry.path)
+                if _is_folder(path):
+                    identity = _identity(path)
+                    if identity not in seen and not (path / DATASTORE_MARK).is_file():
+                        seen.add(identity)
+                        pending.append(path)
+                elif path.is_file() or (path.is_symlink() and not _exists(path)):
+                    yield path
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except OSError:
+        return False
+
+
+def _exists(path: Path) -> bool:
+    try:
+        path.stat()
+    except OSError:
+        return False
+    return True
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def is_hidden(relative: PurePath) -> bool:
+    """Whether the file, or a folder it is in, is not part of what a person calls the corpus."""
+    return any(part.startswith(".") and part not in (".", "..") for part in relative.parts)
 
 
 def _with_unique_names(files: list[CorpusFile]) -> list[CorpusFile]:
@@ -96,17 +213,17 @@ def _with_unique_names(files: list[CorpusFile]) -> list[CorpusFile]:
     named = []
     for file in files:
         rivals = by_name[file.name]
-        if len(rivals) == 1 or file.path is None:
+        if len(rivals) == 1 or file.dataset:
             named.append(file)
             continue
-        named.append(CorpusFile(_shortest_unlike(file.path, [r.path for r in rivals if r.path]), file.path))
+        named.append(replace(file, name=_shortest_unlike(_place(file), [_place(rival) for rival in rivals])))
     return named
 
 
-def _shortest_unlike(path: Path, rivals: list[Path]) -> str:
-    parts = path.resolve().parts
-    others = [rival.resolve().parts for rival in rivals if rival != path]
+def _shortest_unlike(place: str, rivals: list[str]) -> str:
+    parts = PurePath(place).parts
+    others = [PurePath(rival).parts for rival in rivals if rival != place]
     for n in range(1, len(parts) + 1):
         if all(other[-n:] != parts[-n:] for other in others):
             return "/".join(parts[-n:])
-    return path.resolve().as_posix()
+    return place

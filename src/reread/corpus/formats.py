@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import orjson
+
+from reread.corpus.blob import Openable
 from reread.corpus.find import CorpusFile
 from reread.corpus.html import html_text
-from reread.corpus.records import TEXT_FIELDS, clean
+from reread.corpus.parquet import ENCRYPTED_MAGIC, read_parquet
+from reread.corpus.records import clean
 from reread.corpus.rejects import Rejects, Unreadable
 from reread.corpus.streams import (
-    LZ4_MAGIC,
     MAX_RECORD_BYTES,
     PARQUET_MAGIC,
     first_bytes,
@@ -25,34 +27,50 @@ from reread.errors import MissingExtra
 from reread.types import Document
 
 Record = tuple[int, Any]
-PARQUET_BATCH_ROWS = 256
 COMPRESSION_SUFFIXES = (".gz", ".zst", ".bz2", ".lz4")
 HTML_SUFFIXES = (".html", ".htm", ".xhtml")
+TAR_SUFFIXES = (".tar", ".tgz", ".tbz", ".tbz2", ".tzst", ".tlz4")
+TAR_MARK, TAR_MARK_AT = b"ustar", 257
+ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 MARKDOWN_SUFFIXES = (".md", ".markdown", ".mdx")
 
 
-def detect_format(path: Path) -> str:
-    """ "jsonl", "json", "parquet", "warc", "html", "markdown", "text", "arc", "binary" or "empty".
+def detect_format(path: Openable) -> str:
+    """What READERS name, or "tar", "zip", "binary", "empty", "encrypted parquet".
 
-    By what the bytes say first, and by the name where they do not.
+    By what the bytes say first, and by the name where they do not. Raises OSError where they cannot be read.
     """
     magic = first_bytes(path)
     if not magic:
         return "empty"
     if magic == PARQUET_MAGIC:
         return "parquet"
+    if magic == ENCRYPTED_MAGIC:
+        return "encrypted parquet"
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in COMPRESSION_SUFFIXES]
     suffix = suffixes[-1] if suffixes else ""
-    if magic == LZ4_MAGIC:
-        return "warc" if suffix in (".warc", ".wet") else "binary"
+    if magic in ZIP_MAGICS:
+        # Office documents, e-books and programs are ZIP files too.
+        return "zip" if suffix == ".zip" else "binary"
     head = read_head(path)
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if start.startswith(b"WARC/"):
         return "warc"
-    if start.startswith(b"filedesc://"):
+    if start.startswith(b"filedesc:"):
         return "arc"
+    if head[TAR_MARK_AT : TAR_MARK_AT + len(TAR_MARK)] == TAR_MARK or suffix in TAR_SUFFIXES:
+        return "tar"
+    if start.startswith(b"<mediawiki"):
+        return "wikipedia-xml"
+    return _format_of_text(head, start, suffix)
+
+
+def _format_of_text(head: bytes, start: bytes, suffix: str) -> str:
     if suffix in (".warc", ".wet"):
         return "warc"
+    if suffix == ".arc":
+        return "arc"
     if suffix in (".jsonl", ".ndjson"):
         return "jsonl"
     if suffix == ".json":
@@ -65,7 +83,7 @@ def detect_format(path: Path) -> str:
         return "text"
     if start[:1] == b"{" or (start[:1] == b'"' and suffix in ("", ".zst")):
         return _json_layout(start)
-    if b"\x00" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if b"\x00" in head and not head.startswith(UTF16_MARKS):
         return "binary"
     return "text"
 
@@ -77,13 +95,23 @@ def _json_layout(start: bytes) -> str:
         return "json" if start[:1] == b"[" else "jsonl"
     try:
         json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
+        # The first line of many, of records that are broken or deeply nested, looks no different from an indented file.
         return "json"
     return "jsonl"
 
 
-def read_jsonl(file: CorpusFile, path: Path, rejects: Rejects, skip: int) -> Iterator[Record]:
+def read_jsonl(file: CorpusFile, path: Openable, rejects: Rejects, skip: int) -> Iterator[Record]:
     for number, line in read_lines(path, file.name, rejects, skip=skip):
+        try:
+            record = orjson.loads(line)
+        except ValueError:
+            # What json reads beyond the standard (NaN, lone surrogates), a byte order mark, or a fault to be named.
+            pass
+        else:
+            if not _holds_huge_number(record):
+                yield number, record
+                continue
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError:
@@ -96,7 +124,20 @@ def read_jsonl(file: CorpusFile, path: Path, rejects: Rejects, skip: int) -> Ite
             yield number, record
 
 
-def read_json(file: CorpusFile, path: Path, rejects: Rejects, skip: int) -> Iterator[Record]:
+def _holds_huge_number(record: Any) -> bool:
+    """Whether an integer beyond 64 bits, an id perhaps, may have become a float, which orjson makes of it."""
+    if not isinstance(record, dict):
+        return False
+    for value in record.values():
+        if type(value) is dict:
+            if any(type(inner) is float and abs(inner) >= 2.0**63 for inner in value.values()):
+                return True
+        elif type(value) is float and abs(value) >= 2.0**63:
+            return True
+    return False
+
+
+def read_json(file: CorpusFile, path: Openable, rejects: Rejects, skip: int) -> Iterator[Record]:
     """A whole-file JSON value: an array of records, or one record."""
     content = read_whole(path, file.name, rejects)
     if content is None:
@@ -122,45 +163,9 @@ def _parse(text: str) -> Any:
         return _UNREADABLE
 
 
-def read_parquet(file: CorpusFile, path: Path, rejects: Rejects, skip: int) -> Iterator[Record]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    number = 0
-    try:
-        with pq.ParquetFile(path, memory_map=True) as table:
-            text_column = _text_column(table.schema_arrow)
-            if text_column is None:
-                rejects.add(file.name, 0, "no_text_column")
-                return
-            for batch in table.iter_batches(batch_size=PARQUET_BATCH_ROWS):
-                if number + batch.num_rows <= skip:
-                    number += batch.num_rows
-                    continue
-                for row in batch.to_pylist():
-                    number += 1
-                    if number > skip:
-                        if text_column not in ("", "text") and text_column.lower() not in TEXT_FIELDS:
-                            row["text"] = row.pop(text_column)
-                        yield number, row
-    except (pa.ArrowException, OSError, UnicodeDecodeError):
-        rejects.add(file.name, number + 1, "damaged_file")
-
-
-def _text_column(schema: Any) -> str | None:
-    """The name of the column that holds the text, "" where it may be nested, None where there is none."""
-    import pyarrow.types as pt
-
-    strings = [field.name for field in schema if pt.is_string(field.type) or pt.is_large_string(field.type)]
-    lower = {name.lower() for name in schema.names}
-    if any(name in lower for name in TEXT_FIELDS) or any(pt.is_struct(field.type) for field in schema):
-        return ""
-    return strings[0] if len(strings) == 1 else None
-
-
 def _decode(content: bytes) -> str:
     """UTF-8, UTF-16 with its mark, else Windows-1252, which every byte string decodes under."""
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if content.startswith(UTF16_MARKS):
         return content.decode("utf-16", "replace")
     try:
         return content.decode("utf-8-sig")
@@ -168,7 +173,7 @@ def _decode(content: bytes) -> str:
         return content.decode("cp1252", "replace")
 
 
-def read_text(file: CorpusFile, path: Path, rejects: Rejects, skip: int) -> Iterator[Record]:
+def read_text(file: CorpusFile, path: Openable, rejects: Rejects, skip: int) -> Iterator[Record]:
     """A file that is one document; a Markdown file's first heading is its title."""
     content = read_whole(path, file.name, rejects) if not skip else None
     if content is None:
@@ -181,7 +186,7 @@ def read_text(file: CorpusFile, path: Path, rejects: Rejects, skip: int) -> Iter
     yield 1, _one_document(file, text, title)
 
 
-def read_html(file: CorpusFile, path: Path, rejects: Rejects, skip: int) -> Iterator[Record]:
+def read_html(file: CorpusFile, path: Openable, rejects: Rejects, skip: int) -> Iterator[Record]:
     content = read_whole(path, file.name, rejects) if not skip else None
     if content is None:
         return
@@ -195,30 +200,33 @@ def _one_document(file: CorpusFile, text: str, title: str) -> Document | Unreada
     return Document(id=clean(file.name), text=text, source=clean(file.source), title=clean(title))
 
 
-def read_warc(file: CorpusFile, path: Path, rejects: Rejects, skip: int) -> Iterator[Record]:
+def read_warc(file: CorpusFile, path: Openable, rejects: Rejects, skip: int) -> Iterator[Record]:
     """Responses with a web page or text, resources, and WET's conversion records."""
-    if importlib.util.find_spec("fastwarc") is None:
-        raise MissingExtra("fastwarc", "web", "reading WARC files")
     from reread.corpus.warc import warc_records
 
-    for number, record in warc_records(path, file.name, rejects):
-        if number > skip:
-            yield number, record
+    _need_resiliparse()
+    yield from warc_records(path, file.name, rejects, skip)
 
 
-def read_hub(file: CorpusFile, rejects: Rejects, skip: int) -> Iterator[Record]:
-    """Rows of a hub data set, streamed: hf:OWNER/NAME or hf:OWNER/NAME:SPLIT."""
-    if importlib.util.find_spec("datasets") is None:
-        raise MissingExtra("datasets", "hub", f"the corpus hf:{file.dataset}")
-    import datasets
+def read_arc(file: CorpusFile, path: Openable, rejects: Rejects, skip: int) -> Iterator[Record]:
+    from reread.corpus.arc import arc_records
 
-    name, _, split = file.dataset.partition(":")
-    rows = datasets.load_dataset(name, split=split or "train", streaming=True)
-    for number, row in enumerate(rows.skip(skip), skip + 1):
-        yield number, dict(row)
+    _need_resiliparse()
+    yield from arc_records(path, file.name, rejects, skip)
 
 
-READERS = {
+def _need_resiliparse() -> None:
+    if importlib.util.find_spec("resiliparse") is None:
+        raise MissingExtra("resiliparse", "web", "reading HTML, WARC and ARC files")
+
+
+def read_wikipedia(file: CorpusFile, path: Openable, rejects: Rejects, skip: int) -> Iterator[Record]:
+    from reread.corpus.wikipedia import read_wikipedia_dump
+
+    yield from read_wikipedia_dump(file, path, rejects, skip)
+
+
+READERS: dict[str, Callable[[CorpusFile, Any, Rejects, int], Iterator[Record]]] = {
     "jsonl": read_jsonl,
     "json": read_json,
     "parquet": read_parquet,
@@ -226,5 +234,8 @@ READERS = {
     "markdown": read_text,
     "html": read_html,
     "warc": read_warc,
+    "arc": read_arc,
+    "wikipedia-xml": read_wikipedia,
 }
-__all__ = ["MAX_RECORD_BYTES", "READERS", "detect_format", "read_hub"]
+"""Each yields (record number from 1, a JSON-like record, a Document or Unreadable) behind the first `skip`."""
+__all__ = ["MAX_RECORD_BYTES", "READERS", "detect_format"]

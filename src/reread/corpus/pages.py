@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,11 +10,12 @@ from urllib.parse import unquote
 
 from reread.corpus.find import CorpusFile, find_files
 from reread.corpus.formats import detect_format, read_jsonl
+from reread.corpus.http_body import charset_of, decode_body, split_response
 from reread.corpus.page_cache import REQUESTED_HEADER
-from reread.corpus.rejects import Rejects
-from reread.corpus.streams import MAX_RECORD_BYTES, read_whole
+from reread.corpus.rejects import Rejects, Unreadable
+from reread.corpus.streams import read_whole
 from reread.corpus.urls import normal_url
-from reread.errors import MissingExtra
+from reread.corpus.warc import warc_pages
 
 HTML_FIELDS = ("html", "raw_html", "html_content")
 URL_FIELDS = ("url", "uri", "link", "final_url")
@@ -91,37 +91,23 @@ def _pages(file: CorpusFile, rejects: Rejects) -> Iterator[Found]:
 
 
 def _warc_pages(path: Path, name: str, rejects: Rejects) -> Iterator[Found]:
-    if importlib.util.find_spec("fastwarc") is None:
-        raise MissingExtra("fastwarc", "web", "reading WARC files")
-    from fastwarc.warc import ArchiveIterator, WarcRecordType
-
-    from reread.corpus.warc import _decode_body
-
-    kinds = WarcRecordType.response | WarcRecordType.resource
-    number = 0
-    with path.open("rb") as file:
-        try:
-            for record in ArchiveIterator(file, record_types=kinds, quirks_mode=True):
-                number += 1
-                urls = [
-                    url.strip("<> ")
-                    for url in (record.headers.get("WARC-Target-URI"), record.headers.get(REQUESTED_HEADER))
-                    if url
-                ]
-                http = record.http_headers
-                if http is not None and http.status_code is not None and not 200 <= http.status_code < 300:
-                    continue
-                payload = record.reader.read(MAX_RECORD_BYTES + 1)
-                if len(payload) < min(record.content_length, MAX_RECORD_BYTES + 1):
-                    rejects.add(name, number, "damaged_file")
-                    continue
-                if http is not None:
-                    encodings = (http.get("Transfer-Encoding") or "", http.get("Content-Encoding") or "")
-                    payload = _decode_body(payload, *encodings) or b""
-                if 0 < len(payload) <= MAX_RECORD_BYTES:
-                    yield number, urls, payload, record.http_charset if record.is_http else None
-        except (OSError, ValueError, EOFError):
-            rejects.add(name, number + 1, "damaged_file")
+    for number, record in warc_pages(path, name, rejects):
+        asked = (record.fields.get("warc-target-uri"), record.fields.get(REQUESTED_HEADER.lower()))
+        urls = [url.strip("<> ") for url in asked if url]
+        assert isinstance(record.payload, bytes)
+        response = split_response(record.payload)
+        if record.kind == "conversion" or response is None:
+            if record.kind == "resource":
+                yield number, urls, record.payload, charset_of(record.fields.get("content-type", ""))
+            continue
+        status, headers, body = response
+        if status is not None and not 200 <= status < 300:
+            continue
+        decoded = decode_body(body, headers.get("transfer-encoding", ""), headers.get("content-encoding", ""))
+        if isinstance(decoded, Unreadable):
+            rejects.add(name, number, decoded.reason)
+        elif decoded:
+            yield number, urls, decoded, charset_of(headers.get("content-type", ""))
 
 
 def _json_pages(file: CorpusFile, path: Path, rejects: Rejects) -> Iterator[Found]:

@@ -22,17 +22,30 @@ NESTED_FIELDS = ("metadata", "meta", "document", "doc", "data")
 """Objects in which publishers keep the fields above (Dolma: metadata.url)."""
 
 
-def make_document(record: Any, name: str, source: str, number: int) -> Document | Unreadable:
-    """The record as a Document, or Unreadable ("not_an_object", "no_text", "empty_text").
+MAX_DEPTH = 100
+"""Objects and lists inside one another; JSON of any depth can be written, and no reader of it must go as deep."""
+ENTERPRISE_BODY = "article_body"
+"""Wikimedia Enterprise dumps hold a page as article_body.html and article_body.wikitext, under name and identifier."""
 
-    The id is the record's own (a number is written out), else "NAME#NUMBER". Fields that were not used as id, text,
-    title or url are kept in meta.
+
+def make_document(
+    record: Any, name: str, source: str, number: int, text_field: str | None = None
+) -> Document | Unreadable:
+    """The record as a Document, or Unreadable ("not_an_object", "no_text", "empty_text", "too_deeply_nested").
+
+    The id is the record's own (a number is written out), else "NAME#NUMBER". The text is that of `text_field` (dots
+    lead into objects), else of the usual fields. Fields that were not used as id, text, title or url are kept in meta.
     """
     if isinstance(record, str):
         record = {"text": record}
     if not isinstance(record, Mapping):
         return Unreadable("not_an_object")
-    key, text = _find(record, TEXT_FIELDS, _as_text)
+    if text_field is None and isinstance(record.get(ENTERPRISE_BODY), Mapping):
+        record = _enterprise_page(record)
+    if text_field is not None:
+        key, text = _named(record, text_field)
+    else:
+        key, text = _find(record, TEXT_FIELDS, _as_text)
     title_key, title = _find(record, TITLE_FIELDS, _as_string)
     if text is None:
         return Unreadable("no_text")
@@ -43,14 +56,42 @@ def make_document(record: Any, name: str, source: str, number: int) -> Document 
     id_key, doc_id = _find(record, ID_FIELDS, _as_id)
     url_key, url = _find(record, URL_FIELDS, _as_string)
     used = {key, id_key, title_key, url_key}
+    try:
+        meta = {clean(str(k)): plain(v) for k, v in record.items() if k not in used and v is not None}
+    except RecursionError:
+        return Unreadable("too_deeply_nested")
     return Document(
         id=clean(doc_id) if doc_id else f"{clean(name)}#{number}",
         text=text,
         source=clean(source),
         title=clean(title or "").strip(),
         url=clean(url or "").strip(),
-        meta={clean(str(k)): plain(v) for k, v in record.items() if str(k) not in used and v is not None},
+        meta=meta,
     )
+
+
+def _named(record: Mapping[str, Any], field: str) -> tuple[str, str | None]:
+    if field in record:
+        return field, _as_text(record[field])
+    value: Any = record
+    for part in field.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return "", _as_text(value)
+
+
+def _enterprise_page(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record with its page as text, from HTML, else from wikitext, under this package's field names."""
+    body = record[ENTERPRISE_BODY]
+    page = {key: value for key, value in record.items() if key not in (ENTERPRISE_BODY, "name", "identifier")}
+    if isinstance(html := body.get("html"), str):
+        from reread.corpus.html import html_text
+
+        page["text"] = html_text(clean(html).encode(), "utf-8")[0]
+    elif isinstance(wikitext := body.get("wikitext"), str):
+        from reread.corpus.wikitext import wikitext_text
+
+        page["text"] = wikitext_text(clean(wikitext))
+    return {**page, "title": record.get("name"), "id": record.get("identifier")}
 
 
 def _find(record: Mapping[str, Any], names: Sequence[str], read: Any) -> tuple[str, str | None]:
@@ -101,8 +142,13 @@ def clean(text: str) -> str:
     return text
 
 
-def plain(value: Any) -> Any:
-    """The value as JSON can hold it: dates in ISO form, bytes as text, no NaN."""
+def plain(value: Any, depth: int = 0) -> Any:
+    """The value as JSON can hold it: dates in ISO form, bytes as text, no NaN.
+
+    Raises RecursionError where it is nested deeper than MAX_DEPTH.
+    """
+    if depth > MAX_DEPTH:
+        raise RecursionError(f"nested deeper than {MAX_DEPTH}")
     if isinstance(value, str):
         return clean(value)
     if value is None or isinstance(value, bool | int):
@@ -110,9 +156,9 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {clean(str(key)): plain(inner) for key, inner in value.items()}
+        return {clean(str(key)): plain(inner, depth + 1) for key, inner in value.items()}
     if isinstance(value, list | tuple | set):
-        return [plain(inner) for inner in value]
+        return [plain(inner, depth + 1) for inner in value]
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
     if isinstance(value, bytes | bytearray):
