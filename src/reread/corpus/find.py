@@ -8,12 +8,10 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
-from typing import Any
 
 from reread.corpus.blob import Openable
-from reread.corpus.remote import URL, list_objects, object_facts, open_object, public_url
+from reread.corpus.remote import URL, list_objects, open_object, public_url
 from reread.errors import CorpusError
-from reread.runs import file_sha256
 
 HUB_PREFIX = "hf:"
 DATASTORE_MARK = "datastore.json"
@@ -47,31 +45,10 @@ class CorpusFile:
         """What its bytes are read from; None for a hub data set."""
         return open_object(self.url) if self.url else self.path
 
-
-def describe_file(file: CorpusFile) -> dict[str, Any]:
-    """What tells whether the file is the same as before: its name, size and checksum (JSON-like).
-
-    An object on a store is known by the size and the ETag (else the time of its last change) that the store states, as
-    a checksum would cost a download. A hub data set is known by its name alone. What cannot be read says why in
-    "unreadable": it is rejected when its turn comes, and must not stop the rest.
-    """
-    if file.url:
-        return {"name": file.name, **object_facts(file.url)}
-    if file.path is None:
-        return {"name": file.name}
-    try:
-        return {"name": file.name, "bytes": file.path.stat().st_size, "sha256": file_sha256(file.path)}
-    except OSError as error:
-        return {"name": file.name, "unreadable": error.strerror}
-
-
-def label(corpus: str) -> str:
-    """What may be remembered of a CORPUS in a file that is passed on: its base name, as paths are private."""
-    if corpus.startswith(HUB_PREFIX):
-        return corpus
-    name = Path(public_url(corpus) if URL.match(corpus) else corpus).name
-    # "." and "/" have no name.
-    return name or corpus
+    @property
+    def place(self) -> str:
+        """Where it is, for messages: its path or its URL."""
+        return self.url or str(self.path or self.source)
 
 
 def find_files(corpora: Sequence[str]) -> list[CorpusFile]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from reread.corpus import CorpusFile, Position
 from reread.corpus.find import HUB_PREFIX
+from reread.corpus.remote import object_facts
 from reread.errors import DatastoreError
 from reread.runs import canonical_json, file_sha256
 
@@ -29,7 +30,12 @@ def label(corpus: str) -> str:
 
 
 def describe(file: CorpusFile) -> dict[str, Any]:
-    """Name, size and checksum of an input file, as datastore.json holds them."""
+    """Name, size and checksum of an input file, as datastore.json holds them.
+
+    Of an object on a store: its size and ETag (else the time of its last change) as the store states them.
+    """
+    if file.url:
+        return {"name": file.name, **object_facts(file.url)}
     if file.path is None:
         return {"name": file.name}
     try:
@@ -51,15 +57,18 @@ def _sha256_of_samples(path: Path, n_bytes: int) -> str:
     return digest.hexdigest()
 
 
-Stamp = Sequence[int] | None
+Stamp = Sequence[Any] | None
 
 
 def stamps(files: Sequence[CorpusFile]) -> list[Stamp]:
-    """(size, time of the last change in ns) of every file, None where there is none to be had."""
+    """(size, time of the last change in ns, or an object's ETag) of every file, None where there is none to be had."""
     return [_stamp(file) for file in files]
 
 
 def _stamp(file: CorpusFile) -> Stamp:
+    if file.url:
+        facts = object_facts(file.url)
+        return None if "unreadable" in facts else [facts["bytes"] or 0, facts.get("etag") or facts.get("changed")]
     try:
         status = file.path.stat() if file.path is not None else None
     except OSError:
@@ -70,7 +79,9 @@ def _stamp(file: CorpusFile) -> Stamp:
 def check_unchanged(file: CorpusFile, stamp: Stamp) -> None:
     """Raises DatastoreError where the file is not what it was when its stamp was taken."""
     if _stamp(file) != stamp:
-        raise DatastoreError(f"{file.path} changed while it was read; let it rest, delete the store and build it again")
+        raise DatastoreError(
+            f"{file.place} changed while it was read; let it rest, delete the store and build it again"
+        )
 
 
 def check_stamps(files: Sequence[CorpusFile], described: Sequence[Mapping[str, Any]], before: Sequence[Any]) -> None:
@@ -78,7 +89,7 @@ def check_stamps(files: Sequence[CorpusFile], described: Sequence[Mapping[str, A
     for file, facts, stamp, now in zip(files, described, before, stamps(files), strict=True):
         if "sha256_of_samples" in facts and stamp != now:
             raise DatastoreError(
-                f"{file.path} was changed or copied since the build began ({now} instead of {stamp}: bytes, time "
+                f"{file.place} was changed or copied since the build began ({now} instead of {stamp}: bytes, time "
                 "stamp in ns); set the old time stamp if its content is the same, or delete the store and build it "
                 "again"
             )
