@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from corpora import DOCUMENTS, HashEmbedder, settings, tree, write_corpus
 
+from reread.cli import run
 from reread.datastore import Datastore, build, verify
 from reread.errors import DatastoreError
 
@@ -19,17 +22,29 @@ def test_a_sound_store_has_no_problems(tmp_path: Path) -> None:
 
 
 def test_a_flipped_bit_in_any_file_is_found_and_its_shard_named(tmp_path: Path) -> None:
-    build([], tmp_path / "s", documents=DOCUMENTS, embedder=HashEmbedder(), **settings(400))  # type: ignore[arg-type]
-    files = [p for p in (tmp_path / "s" / "shards" / "00001").rglob("*") if p.is_file() and p.name != "shard.json"]
-    assert len(files) == 9
+    corpus = write_corpus(tmp_path / "c.jsonl", DOCUMENTS, bad_lines=5)
+    build([str(corpus)], tmp_path / "s", embedder=HashEmbedder(), **settings(400))  # type: ignore[arg-type]
+    files = [p for p in (tmp_path / "s").rglob("*") if p.is_file()]
+    names = {path.name for path in files}
+    assert {"passages.arrow", "documents.npy", "vectors.npy", "terms.bin", "shard.json"} <= names
+    assert {"datastore.json", "rejects.jsonl"} <= names
+    rng = np.random.default_rng(0)
     for path in files:
         good = path.read_bytes()
-        bad = bytearray(good)
-        bad[len(bad) // 2] ^= 4
-        path.write_bytes(bytes(bad))
-        (problem,) = verify(tmp_path / "s")
-        assert "00001" in problem and path.name in problem and "reread build" in problem
+        for place in rng.integers(0, len(good), size=3).tolist():
+            bad = bytearray(good)
+            bad[place] ^= 1 << int(rng.integers(8))
+            path.write_bytes(bytes(bad))
+            try:
+                problems = verify(tmp_path / "s")
+            except DatastoreError as error:
+                problems = [str(error)]
+                assert path.name == "datastore.json"
+            assert problems and path.name in problems[0], (path, place)
+            if "shards" in path.parts:
+                assert f"shard {path.relative_to(tmp_path / 's' / 'shards').parts[0]}" in problems[0]
         path.write_bytes(good)
+    assert verify(tmp_path / "s") == []
 
 
 def test_a_deleted_shard_is_made_again_as_verify_advises(tmp_path: Path) -> None:
@@ -45,33 +60,50 @@ def test_a_deleted_shard_is_made_again_as_verify_advises(tmp_path: Path) -> None
     assert tree(tmp_path / "s") == before
 
 
-def test_the_repair_of_a_shard_names_the_corpora_without_posing_as_a_command(tmp_path: Path) -> None:
+def test_the_repair_of_a_shard_is_a_command_with_a_place_for_the_corpus_folder(tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path / "my notes.jsonl", DOCUMENTS[:20])
     build([str(corpus)], tmp_path / "s", **settings())  # type: ignore[arg-type]
+    before = tree(tmp_path / "s")
     (tmp_path / "s" / "shards" / "00000" / "documents.npy").write_bytes(b"damaged")
     (problem,) = verify(tmp_path / "s")
-    assert f"delete the folder {tmp_path / 's' / 'shards' / '00000'}, then run the same reread build command" in problem
-    assert "called 'my notes.jsonl'" in problem and "--chunk-words 20 --overlap-words 5 --shard-passages 250" in problem
-    assert "reread build 'my notes.jsonl'" not in problem
+    assert f"delete the folder {tmp_path / 's' / 'shards' / '00000'}, then run again" in problem
+    command = shlex.split(problem.partition("): ")[2].replace("PATH", str(tmp_path)))
+    assert command[:3] == ["reread", "build", str(corpus)]
+    shutil.rmtree(tmp_path / "s" / "shards" / "00000")
+    assert run(command[1:]) == 0
+    assert tree(tmp_path / "s") == before
 
 
-def test_a_damaged_appended_store_is_made_again_as_verify_advises(tmp_path: Path) -> None:
-    first, second = (write_corpus(tmp_path / name, DOCUMENTS[:20]) for name in ("a.jsonl", "b.jsonl"))
-    write_corpus(second, DOCUMENTS[20:40])
-
-    def make() -> None:
-        build([str(first)], tmp_path / "s", **settings())  # type: ignore[arg-type]
-        build([str(second)], tmp_path / "s", append=True, **settings())  # type: ignore[arg-type]
-
-    make()
+@pytest.mark.parametrize("lost", [["00000"], ["00001"], ["00002", "00003"], ["00004"], ["00001", "00004"]])
+def test_a_shard_of_any_build_of_an_appended_store_is_made_again_alone(tmp_path: Path, lost: list[str]) -> None:
+    corpora = [write_corpus(tmp_path / f"{n}.jsonl", DOCUMENTS[n * 95 : n * 95 + 100], bad_lines=4) for n in range(3)]
+    for n, corpus in enumerate(corpora):
+        build([str(corpus)], tmp_path / "s", append=n > 0, **settings(150))  # type: ignore[arg-type]
     before = tree(tmp_path / "s")
-    (tmp_path / "s" / "shards" / "00001" / "documents.npy").write_bytes(b"damaged")
-    (problem,) = verify(tmp_path / "s")
-    assert f"delete the folder {tmp_path / 's'}, then build it again" in problem
-    assert "called a.jsonl, then b.jsonl with --append" in problem
-    shutil.rmtree(tmp_path / "s")
-    make()
+    assert len(list((tmp_path / "s" / "shards").iterdir())) > 5
+    kept = [
+        p
+        for p in (tmp_path / "s" / "shards").rglob("*")
+        if p.is_file() and p.parts[len(tmp_path.parts) + 2] not in lost
+    ]
+    times = {path: path.stat().st_mtime_ns for path in kept}
+    for name in lost:
+        shutil.rmtree(tmp_path / "s" / "shards" / name)
+    problems = verify(tmp_path / "s")
+    assert [next(name for name in lost if name in problem) for problem in problems] == lost
+    for problem in problems:
+        command = shlex.split(problem.partition("): ")[2].replace("PATH", str(tmp_path)))
+        assert run(command[1:]) == 0
     assert tree(tmp_path / "s") == before and verify(tmp_path / "s") == []
+    assert {path: path.stat().st_mtime_ns for path in kept} == times
+
+
+def test_nothing_is_added_to_a_store_that_lacks_a_shard(tmp_path: Path) -> None:
+    first, second = (write_corpus(tmp_path / f"{n}.jsonl", DOCUMENTS[n * 30 : n * 30 + 30]) for n in range(2))
+    build([str(first)], tmp_path / "s")
+    shutil.rmtree(tmp_path / "s" / "shards" / "00000")
+    with pytest.raises(DatastoreError, match=r"shard 00000 of an earlier build.*reread verify"):
+        build([str(second)], tmp_path / "s", append=True)
 
 
 GOOD_TOMBSTONE = b'{"passage_id": "%b", "reason": "test"}\n'

@@ -62,7 +62,6 @@ from reread.datastore.layout import (
 from reread.datastore.lexical import ANALYSER, MAX_ROWS
 from reread.datastore.shard import shard_facts
 from reread.datastore.workers import Indexed, Indexer, MakeEmbedder, ProcessIndexer, SerialIndexer
-from reread.embed import make_embedder as make_embedder_of
 from reread.errors import CorpusError, DatastoreError, UsageError
 from reread.protocols import Embedder, Progress
 from reread.runs import canonical_json, file_sha256
@@ -297,7 +296,9 @@ def _make_indexer(
 
 
 def _make_by_spec(spec: str, device: str | None) -> Embedder:
-    return make_embedder_of(spec, device=device)
+    from reread.embed import make_embedder
+
+    return make_embedder(spec, device=device)
 
 
 def _chunk(chunk_words: int, overlap_words: int, unit: ChunkUnit, document: Document) -> list[Passage]:
@@ -496,7 +497,8 @@ def remove_empty(store: Path) -> None:
 def report_of(store: Path, content: Mapping[str, Any], n_new_shards: int) -> BuildReport:
     """What the store holds, from its shards."""
     report = BuildReport(store, 0, 0, len(content["shards"]), n_new_shards)
-    for name in content["shards"]:
+    # After a repair, shards of another build may still be missing.
+    for name in (name for name in content["shards"] if (store / SHARDS / name / SHARD_FILE).is_file()):
         facts = shard_facts(store / SHARDS / name)
         report = replace(
             report,

@@ -9,8 +9,17 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from reread.datastore.layout import REJECTS, SHARD_FILE, SHARDS, TOMBSTONES, read_store_file
-from reread.datastore.shard import Shard
+from reread.corpus.find import HUB_PREFIX
+from reread.datastore.layout import (
+    REJECTS,
+    SHARD_FILE,
+    SHARDS,
+    STORE_FILE,
+    TOMBSTONES,
+    is_signed_rightly,
+    read_store_file,
+)
+from reread.datastore.shard import shard_facts
 from reread.datastore.store import Datastore
 from reread.errors import DatastoreError
 from reread.runs import file_sha256
@@ -24,11 +33,12 @@ def verify(store: Path, progress: Callable[[int, int | None], None] | None = Non
     store = Path(store)
     facts = read_store_file(store)
     problems = []
+    if not is_signed_rightly(facts):
+        problems.append(f"{STORE_FILE} is damaged (its checksum differs); {_build_all_again(store, facts)}")
     for build_entry in facts["builds"]:
         if not build_entry["finished"]:
-            problems.append(
-                f"the build of {_called(build_entry)} is not finished; run the same reread build command again"
-            )
+            command = _run(_command(store, facts, build_entry))
+            problems.append(f"the build of {_called(build_entry)} is not finished; to finish it, {command}")
     for done, name in enumerate(facts["shards"], 1):
         problems.extend(_shard_problems(store, name, facts))
         if progress is not None:
@@ -44,54 +54,74 @@ def _shard_problems(store: Path, name: str, facts: dict[str, Any]) -> list[str]:
     if not (folder / SHARD_FILE).is_file():
         return [f"shard {name} is missing or unfinished; {remedy}"]
     try:
-        shard = Shard(folder)
-        files = shard.facts["files"]
-    except (DatastoreError, KeyError) as error:
-        return [f"shard {name} has a damaged shard.json ({error}); {remedy}"]
-    problems = []
+        files = shard_facts(folder)["files"]
+    except (DatastoreError, KeyError):
+        return [f"shard {name} has a damaged shard.json; {remedy}"]
+    return [f"shard {name}{problem}; {remedy}" for problem in _file_problems(folder, files)]
+
+
+def _file_problems(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """What is wrong with files of which size and checksum were written down."""
     for relative, expected in files.items():
         path = folder / relative
         if not path.is_file():
-            problems.append(f"shard {name} lacks {relative}; {remedy}")
+            yield f" lacks {relative}"
         elif path.stat().st_size != expected["bytes"]:
-            problems.append(
-                f"shard {name}: {relative} has {path.stat().st_size} bytes instead of {expected['bytes']}; {remedy}"
-            )
+            yield f": {relative} has {path.stat().st_size} bytes instead of {expected['bytes']}"
         elif file_sha256(path) != expected["sha256"]:
-            problems.append(f"shard {name}: {relative} is damaged (its checksum differs); {remedy}")
-    return problems
+            yield f": {relative} is damaged (its checksum differs)"
 
 
 def _remedy(store: Path, name: str, facts: dict[str, Any]) -> str:
-    """What to do about a damaged shard. The store keeps no folders of its corpora, so no whole command is printed."""
-    if len(facts["builds"]) > 1:
-        return _build_all_again(store, facts)
-    return (
-        f"delete the folder {store / SHARDS / name}, then run the same reread build command again that made the store "
-        f"(its corpora were called {_called(facts['builds'][0])}; its settings: {_settings(facts)})"
-    )
+    """What to do about a damaged shard: it alone is made again, where it is known which build made it."""
+    for entry in facts["builds"]:
+        first = entry.get("first_shard")
+        if first is not None and first <= int(name) < first + entry.get("n_shards", 0):
+            return f"delete the folder {store / SHARDS / name}, then {_run(_command(store, facts, entry))}"
+    return _build_all_again(store, facts)
 
 
 def _build_all_again(store: Path, facts: dict[str, Any]) -> str:
-    first, *later = map(_called, facts["builds"])
-    added = "".join(f", then {corpora} with --append" for corpora in later)
-    return (
-        f"delete the folder {store}, then build it again with the same reread build commands that made it "
-        f"(its corpora were called {first}{added}; its settings: {_settings(facts)})"
+    commands = [
+        _command(store, facts, entry) + (" --append" if number and entry["files"] else "")
+        for number, entry in enumerate(facts["builds"])
+    ]
+    return f"delete the folder {store}, then {_run('; then '.join(commands))}"
+
+
+def _called(entry: Mapping[str, Any]) -> str:
+    return " ".join(map(shlex.quote, entry["corpora"])) or "its documents"
+
+
+def _run(command: str) -> str:
+    return f"run again (PATH stands for the folder, which the store does not keep): {command}"
+
+
+def _command(store: Path, facts: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
+    """The command that made one build."""
+    made_from = entry["made_from"]
+    corpora = " ".join(
+        shlex.quote(name if name.startswith(HUB_PREFIX) else f"PATH/{name}") for name in entry["corpora"]
     )
-
-
-def _called(build_entry: Mapping[str, Any]) -> str:
-    return " ".join(map(shlex.quote, build_entry["corpora"])) or "its documents"
-
-
-def _settings(facts: Mapping[str, Any]) -> str:
+    place = shlex.quote(str(store))
+    if "subset" in made_from:
+        drawn = made_from["subset"]
+        return f"reread store subset {corpora} --fraction {drawn['fraction']} --seed {drawn['seed']} --out {place}"
+    if "merge" in made_from:
+        return f"reread store merge {corpora} --out {place}"
     chunking = facts["chunking"]
-    embedder = f"--embedder {shlex.quote(facts['embedder'])} " if facts["embedder"] else ""
-    return (
-        f"{embedder}--chunk-words {chunking['chunk_words']} --overlap-words {chunking['overlap_words']} "
-        f"--shard-passages {facts['shard_passages']}"
-    )
+    options = [str(word) for word in made_from.get("options", ())]
+    if facts["embedder"]:
+        options += ["--embedder", facts["embedder"]]
+    if chunking.get("unit", "words") != "words":
+        options += ["--chunk-by", chunking["unit"]]
+    for name in ("chunk_words", "overlap_words"):
+        options += [f"--{name.replace('_', '-')}", str(chunking[name])]
+    options += ["--shard-passages", str(facts["shard_passages"])]
+    command = f"reread build {corpora or 'PATH'} --store {place} {shlex.join(options)}"
+    if entry["files"]:
+        return command
+    return f"what made it (documents of {corpora or 'a program'}, with the settings of: {command})"
 
 
 def _reject_problems(store: Path, facts: dict[str, Any]) -> list[str]:
@@ -103,6 +133,14 @@ def _reject_problems(store: Path, facts: dict[str, Any]) -> list[str]:
             return [f"{REJECTS} line {number} is damaged; {remedy}"]
         counts[record["reason"]] += 1
     last = facts["builds"][-1]
+    if last["finished"] and last.get("rejects_bytes"):
+        path = store / REJECTS
+        if (
+            not path.exists()
+            or path.stat().st_size != last["rejects_bytes"]
+            or file_sha256(path) != last["rejects_sha256"]
+        ):
+            return [f"{REJECTS} is damaged (its checksum differs); {remedy}"]
     if last["finished"] and counts != Counter(last.get("rejects", {})):
         expected = sum(last.get("rejects", {}).values())
         return [f"{REJECTS} has other rejects ({counts.total()}) than the build counted ({expected}); {remedy}"]
