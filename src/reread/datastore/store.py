@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reread.datastore.bm25 import best_rows, weigh_queries
-from reread.datastore.exact import scan_shard
+from reread.datastore.exact import ExactIndex
 from reread.datastore.layout import SHARDS, TOMBSTONES, read_store_file
 from reread.datastore.lexical import ANALYSER
 from reread.datastore.shard import Shard
@@ -158,17 +159,34 @@ class Datastore:
                 f"the embedder {self.embedder.spec} gave vectors of shape {vectors.shape} for {len(queries)} queries; "
                 f"{self.path} holds {self.dimension} dimensions: use the model it was built with"
             )
-        if not np.isfinite(vectors).all():
-            raise DatastoreError(f"the embedder {self.embedder.spec} gave a query vector with NaN or infinity")
-        embedding_flops = (getattr(self.embedder, "flops", 0.0) - flops_before) / len(queries)
-        bests = [_Best(k) for _ in queries]
-        for number, shard in enumerate(self._shards):
-            floors = np.array([best.floor for best in bests])
-            parts = scan_shard(vectors, shard.vectors, k, floors, self._hidden_rows(number))
-            for best, (rows, scores) in zip(bests, parts, strict=True):
-                best.add(number, rows, scores)
-        flops = exact_search_flops(self.n_stored, self.dimension) + embedding_flops
-        return [Found(self._hits(best.places(), k, "exact"), flops) for best in bests]
+        if not np.isfinite(vectors).all() or not vectors.any(axis=1).all():
+            wrong = int(np.flatnonzero(~(np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)))[0])
+            raise DatastoreError(
+                f"the embedder {self.embedder.spec} gave a vector of NaN, infinity or zeros for query {wrong + 1} "
+                f"({queries[wrong][:60]!r}); leave that query out, or check the model"
+            )
+        flops = (getattr(self.embedder, "flops", 0.0) - flops_before) / len(queries)
+        return [replace(found, flops=found.flops + flops) for found in self.find_vectors(vectors, k)]
+
+    def find_vectors(self, vectors: Vectors, k: int) -> list[Found]:
+        """As `find` with query vectors, float32 (q, d), that an embedder made already; FLOPs of the search alone."""
+        flops = exact_search_flops(self.n_stored, self._vector_index.dimension)
+        found = []
+        for rows, scores in self._vector_index.search(vectors, k, self._hidden):
+            hits = self._hits(list(zip(self._located(rows), scores.tolist(), strict=True)), k, "exact")
+            found.append(Found(hits, flops))
+        return found
+
+    @cached_property
+    def _vector_index(self) -> ExactIndex:
+        lengths = [shard.n_passages for shard in self._shards]
+        return ExactIndex(lengths, lambda number: self._shards[number].vectors, self.dimension or 0)
+
+    def _located(self, rows: npt.NDArray[np.int64]) -> list[Located]:
+        """The places of passages numbered through the whole store, hidden ones counted."""
+        starts = self._vector_index.starts
+        numbers = np.searchsorted(starts, rows, side="right") - 1
+        return list(zip(numbers.tolist(), (rows - starts[numbers]).tolist(), strict=True))
 
     def _hits(self, places: Sequence[tuple[Located, float]], k: int, stage: str) -> list[Hit]:
         """The k best as hits; passage ids are read for the kept ones alone."""
@@ -272,9 +290,6 @@ class Datastore:
                     self._hidden[number] = np.zeros(self._shards[number].n_passages, dtype=np.bool_)
                 self._hidden[number][row] = True
 
-    def _hidden_rows(self, number: int) -> npt.NDArray[np.bool_]:
-        return self._hidden.get(number, _NOTHING_HIDDEN)
-
 
 def _tombstones(store: Path) -> Iterator[str]:
     """The ids of the hidden passages. Raises DatastoreError for a damaged line: hidden passages must stay hidden."""
@@ -286,27 +301,6 @@ def _tombstones(store: Path) -> Iterator[str]:
             yield record["passage_id"]
     except RunFolderError as error:
         raise DatastoreError(refusal) from error
-
-
-_NOTHING_HIDDEN = np.empty(0, dtype=np.bool_)
-
-
-class _Best:
-    """The best k places so far over several shards, ties at the k-th included."""
-
-    def __init__(self, k: int) -> None:
-        self.k = k
-        self.floor = -np.inf
-        self._places: list[tuple[Located, float]] = []
-
-    def add(self, number: int, rows: npt.NDArray[Any], scores: npt.NDArray[Any]) -> None:
-        self._places.extend(((number, row), score) for row, score in zip(rows.tolist(), scores.tolist(), strict=True))
-        if len(self._places) >= self.k:
-            self.floor = sorted((score for _, score in self._places), reverse=True)[self.k - 1]
-            self._places = [place for place in self._places if place[1] >= self.floor]
-
-    def places(self) -> list[tuple[Located, float]]:
-        return self._places
 
 
 def _by_shard(places: Sequence[Located], read: Any) -> list[Any]:
