@@ -73,6 +73,19 @@ def exact_search_flops(n_passages: float, dimension: int, n_queries: float = 1) 
     return DISTANCE_FLOPS_PER_DIMENSION * n_passages * dimension * n_queries
 
 
+def ann_search_flops(
+    dimension: int, *, n_lists: float, n_codes: float, n_subquantisers: int, depth: float, ksub: int = 16
+) -> float:
+    """FLOPs of one query in inverted lists of product-quantised vectors, its candidates compared exactly.
+
+    Inner products with the n_lists centroids and with every sub-quantiser's ksub codewords (together ksub whole
+    vectors), one addition a sub-quantiser for each of the n_codes codes in the lists visited (Jégou, Douze and
+    Schmid 2011, sections III-C and IV), then `depth` exact comparisons.
+    """
+    products = DISTANCE_FLOPS_PER_DIMENSION * dimension * (n_lists + (ksub if n_lists else 0) + depth)
+    return products + n_codes * n_subquantisers
+
+
 def bm25_search_flops(n_postings: float) -> float:
     """FLOPs of scoring `n_postings` (term, passage) pairs."""
     return BM25_FLOPS_PER_POSTING * n_postings
