@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from reread.corpus.find import CorpusFile
+from reread.errors import RereadError
 from reread.types import Document
 
 CORPUS_SUFFIXES = (".jsonl.zst", ".jsonl.gz", ".jsonl")
@@ -67,12 +69,28 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def atomic_zstd(path: Path, level: int = 3) -> Iterator[BinaryIO]:
-    """Likewise, compressed by one thread; equal content gives equal bytes."""
-    import zstandard
-
-    compressor = zstandard.ZstdCompressor(level=level, write_checksum=True)
-    with atomic_file(path) as file, compressor.stream_writer(file, closefd=False) as compressed:
+    """Likewise, compressed; equal content gives equal bytes."""
+    try:
+        from compression import zstd  # Python 3.14
+    except ImportError:
+        from backports import zstd
+    options = {zstd.CompressionParameter.compression_level: level, zstd.CompressionParameter.checksum_flag: 1}
+    with atomic_file(path) as file, zstd.ZstdFile(file, "wb", options=options) as compressed:
         yield cast(BinaryIO, compressed)
+
+
+@contextmanager
+def full_disk(folder: Path) -> Iterator[None]:
+    """Turns a full disk into one clear sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise RereadError(
+            f"the disk that holds {folder} is full; free some space and run the same command again: "
+            "finished files are kept"
+        ) from error
 
 
 def join_files(paths: Sequence[Path], target: Path) -> None:

@@ -14,7 +14,6 @@ document for the clusters and 13 for the decisions. Sketches and band hashes are
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -61,7 +60,8 @@ def decide(
     alive = (decisions["kept"] < 0) & _has_sketch(sketches)
     clusters = np.arange(len(keys), dtype=np.int64)
     least = _least_agreement(threshold, sketches.shape[1])
-    kernels = _kernels()
+    from reread.corpus.dedup import kernels
+
     plain = np.asarray(sketches)
     for band, hashes in enumerate(band_hashes):
         if progress is not None:
@@ -136,7 +136,8 @@ def _drop_equal(documents: Integers, keys: npt.NDArray[np.uint64], decisions: np
 def _elect(
     clusters: Integers, alive: npt.NDArray[np.bool_], sketches: Sketches, least: int, decisions: npt.NDArray[Any]
 ) -> None:
-    kernels = _kernels()
+    from reread.corpus.dedup import kernels
+
     kernels.flatten(clusters)
     heads = np.zeros(len(clusters), dtype=bool)
     heads[clusters[clusters != np.arange(len(clusters))]] = True
@@ -150,74 +151,3 @@ def _elect(
     dropped = kept >= 0
     decisions["kept"][members[dropped]] = kept[dropped]
     decisions["similarity"][members[dropped]] = agreement[dropped] / sketches.shape[1]
-
-
-class _Kernels:
-    def __init__(self) -> None:
-        import numba
-
-        def agree(a: Any, b: Any) -> int:
-            same = 0
-            for i in range(len(a)):
-                same += a[i] == b[i]
-            return same
-
-        def root(clusters: Any, document: int) -> int:
-            while clusters[document] != document:
-                clusters[document] = clusters[clusters[document]]
-                document = clusters[document]
-            return document
-
-        jit = numba.njit(nogil=True)
-        agree, root = jit(agree), jit(root)
-
-        def join(documents: Any, starts: Any, sketches: Any, clusters: Any, least: int, most_leaders: int) -> None:
-            leaders = np.empty(most_leaders, dtype=np.int64)
-            for group in range(len(starts) - 1):
-                n_leaders = 0
-                for place in range(starts[group], starts[group + 1]):
-                    document = documents[place]
-                    own = root(clusters, document)
-                    is_joined = False
-                    for number in range(n_leaders):
-                        other = root(clusters, leaders[number])
-                        if other == own:
-                            is_joined = True
-                            break
-                        if agree(sketches[document], sketches[leaders[number]]) >= least:
-                            clusters[max(own, other)] = min(own, other)
-                            is_joined = True
-                            break
-                    if not is_joined and n_leaders < most_leaders:
-                        leaders[n_leaders] = document
-                        n_leaders += 1
-
-        def flatten(clusters: Any) -> None:
-            for document in range(len(clusters)):
-                clusters[document] = root(clusters, document)
-
-        def elect(members: Any, starts: Any, sketches: Any, least: int) -> Any:
-            kept = np.full(len(members), -1, dtype=np.int64)
-            agreement = np.zeros(len(members), dtype=np.int64)
-            staying = np.empty(len(members), dtype=np.int64)
-            for group in range(len(starts) - 1):
-                n_staying = 0
-                for place in range(starts[group], starts[group + 1]):
-                    for number in range(n_staying):
-                        same = agree(sketches[members[place]], sketches[staying[number]])
-                        if same >= least:
-                            kept[place] = staying[number]
-                            agreement[place] = same
-                            break
-                    if kept[place] < 0:
-                        staying[n_staying] = members[place]
-                        n_staying += 1
-            return kept, agreement
-
-        self.join, self.flatten, self.elect = jit(join), jit(flatten), jit(elect)
-
-
-@cache
-def _kernels() -> _Kernels:
-    """Compiled on first use, which takes seconds."""
-    return _Kernels()

@@ -27,7 +27,7 @@ from reread.corpus.dedup.workers import Tick, over_files
 from reread.corpus.documents import START, no_documents, read_from
 from reread.corpus.filters import make_filter
 from reread.corpus.find import CorpusFile, find_files
-from reread.corpus.output import atomic_file, atomic_zstd, join_files, output_names, record_line
+from reread.corpus.output import atomic_file, atomic_zstd, full_disk, join_files, output_names, record_line
 from reread.corpus.rejects import Rejects
 from reread.errors import CorpusError, RunFolderError, UsageError
 from reread.runs import write_json_atomically
@@ -85,13 +85,27 @@ def dedup_corpus(
         check_rensa()
     accepted = make_filter(filters)
     files = find_files(corpora)
-    _claim(out, settings, accepted.description, files)
+    opened = stage or (lambda _title: lambda _done, _total: None)
+    with full_disk(out):
+        return _dedup(corpora, files, out, settings, accepted.description, tuple(filters), workers, opened)
+
+
+def _dedup(
+    corpora: Sequence[str],
+    files: Sequence[CorpusFile],
+    out: Path,
+    settings: SketchSettings,
+    described: Sequence[str],
+    filters: tuple[str, ...],
+    workers: int,
+    opened: Callable[[str], Progress],
+) -> dict[str, Any]:
+    _claim(out, settings, described, files)
     summary_path = out / "summary.json"
     if summary_path.exists():
         return dict(json.loads(summary_path.read_bytes()))
     names = output_names(files)
-    jobs = [_Job(n, file, out, settings, tuple(filters), names[n]) for n, file in enumerate(files)]
-    opened = stage or (lambda _title: lambda _done, _total: None)
+    jobs = [_Job(n, file, out, settings, filters, names[n]) for n, file in enumerate(files)]
     over_files(_read, [job for job in jobs if not job.work("read.json").exists()], workers, opened("documents read"))
     states = [json.loads(job.work("read.json").read_bytes()) for job in jobs]
     firsts = np.cumsum([0, *(state["n_documents"] for state in states)]).tolist()
@@ -111,7 +125,7 @@ def dedup_corpus(
     written = [json.loads(job.work("written.json").read_bytes()) for job in jobs]
     join_files([job.work("duplicates.jsonl") for job in jobs], out / "duplicates.jsonl")
     join_files([job.work("rejects.jsonl") for job in jobs], out / "rejects.jsonl")
-    summary = _summary(settings, accepted.description, states, written, rejected)
+    summary = _summary(settings, described, states, written, rejected)
     write_json_atomically(summary_path, summary)
     shutil.rmtree(out / WORK, ignore_errors=True)
     return summary
