@@ -6,6 +6,8 @@ The command line prints the message alone and exits with `exit_code`: 2 when the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class RereadError(Exception):
     """Anything reread refuses or could not finish."""
@@ -48,6 +50,18 @@ class RunFolderError(UsageError):
 
 class ReaderError(RereadError):
     """A reader, embedder or reranker that did not answer as its protocol says."""
+
+
+class BadVectors(ReaderError):
+    """An embedder gave NaN, infinity or nothing but zeros for some of its texts, by their place in the call."""
+
+    def __init__(self, message: str, indices: Sequence[int]) -> None:
+        super().__init__(message)
+        self.indices = tuple(indices)
+
+    def __reduce__(self) -> tuple[type, tuple[str, tuple[int, ...]]]:
+        # From a build's worker to the build itself.
+        return type(self), (str(self), self.indices)
 
 
 class FitError(RereadError):

@@ -20,12 +20,12 @@ class EndpointEmbedder:
     does not say how many parameters it ran, so `flops` stays 0.
     """
 
-    def __init__(self, name: str, *, batch_size: int = 32) -> None:
+    def __init__(self, name: str, *, batch_size: int | None = None) -> None:
         self.spec = f"openai:{name}"
         self.flops = 0.0
         self._model, url = split_endpoint(self.spec)
         self._client = JsonClient(url)
-        self._batch_size = batch_size
+        self._batch_size = batch_size or 32
         self._query_prompt = qwen3_query_prompt() if "qwen3-embedding" in self._model.lower() else ""
         self._dimension: int | None = None
 
@@ -46,7 +46,7 @@ class EndpointEmbedder:
             answer = self._client.post(
                 "/embeddings", {"model": self._model, "input": batch, "encoding_format": "float"}
             )
-            unit = unit_vectors(self._read(answer, len(batch)), len(batch), self.spec, self._dimension)
+            unit = unit_vectors(self._read(answer, len(batch)), batch, self.spec, self._dimension)
             self._dimension = unit.shape[1]
             parts.append(unit)
         return np.concatenate(parts)
