@@ -101,7 +101,7 @@ def _format(file: CorpusFile, content: Openable, rejects: Rejects, skip: int) ->
         kind = detect_format(content)
     except OSError as error:
         if not skip:
-            rejects.add(file.name, 0, f"unreadable_file ({error.strerror})" if error.strerror else "unreadable_file")
+            rejects.add(file.name, 0, f"unreadable_file ({error.strerror})" if error.strerror else "damaged_file")
         return ""
     if kind in READERS or kind in ("tar", "zip"):
         return kind

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import io
 import re
@@ -25,6 +26,14 @@ READ_BYTES = 8 << 20
 GLOB_SIGNS = "*?["
 NOT_WORTH_A_RETRY = (FileNotFoundError, PermissionError, IsADirectoryError, NotImplementedError)
 Result = TypeVar("Result")
+
+
+class StoreError(OSError):
+    """What a store's package raised: its kind as `strerror`, the whole sentence as `sentence`."""
+
+    def __init__(self, url: str, cause: Exception) -> None:
+        super().__init__(errno.EIO, type(cause).__name__)
+        self.sentence = f"{public_url(url)} cannot be read ({_reason(cause)})"
 
 
 def public_url(url: str) -> str:
@@ -72,7 +81,7 @@ def object_facts(url: str) -> dict[str, Any]:
     try:
         facts = _facts(url)
     except OSError as error:
-        return {"unreadable": str(error)}
+        return {"unreadable": error.strerror}
     described: dict[str, Any] = {"bytes": facts.get("size")}
     for key in ("ETag", "etag", "md5Hash", "generation"):
         if facts.get(key):
@@ -154,7 +163,7 @@ def _retried(url: str, read: Callable[[], Result]) -> Result:
             raise
         except Exception as error:  # every store's package has its own kinds of errors
             if wait_s is None or isinstance(error, NOT_WORTH_A_RETRY):
-                raise OSError(f"{public_url(url)} cannot be read ({_reason(error)})") from error
+                raise StoreError(url, error) from error
             time.sleep(wait_s)
     raise AssertionError("the last try returns or raises")
 
@@ -162,8 +171,8 @@ def _retried(url: str, read: Callable[[], Result]) -> Result:
 def _try(url: str, ask: Callable[[], Result]) -> Result:
     try:
         return _retried(url, ask)
-    except OSError as error:
-        raise CorpusError(f"{error}; check the URL, the network and the credentials in the environment") from error
+    except StoreError as error:
+        raise CorpusError(f"{error.sentence}; check the URL, the network and the credentials in the environment") from error
 
 
 def _reason(error: BaseException) -> str:

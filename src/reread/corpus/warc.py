@@ -134,7 +134,8 @@ def take_payload(window: Window, n: int, record_start: re.Pattern[bytes], mark: 
     behind = window.peek(MARK_BYTES)
     if not is_short and (not behind.strip(b"\r\n") or _begins(behind.lstrip(b"\r\n"), record_start, mark)):
         return payload
-    if found := record_start.search(payload):
+    found = record_start.search(payload + behind)
+    if found and found.start() <= len(payload):
         # Too long a length: the record ends where the next one begins.
         window.put_back(payload[found.start() :])
         return LINE_END.sub(b"", payload[: found.start()])
