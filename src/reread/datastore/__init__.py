@@ -2,7 +2,9 @@
 
 from reread.datastore.build import DEFAULT_SHARD_PASSAGES, BuildReport, build
 from reread.datastore.layout import indexed_text
+from reread.datastore.merge import merge
 from reread.datastore.store import Datastore, Found, SearchKind, fuse
+from reread.datastore.subset import subset
 from reread.datastore.verify import verify
 
 __all__ = [
@@ -14,5 +16,7 @@ __all__ = [
     "build",
     "fuse",
     "indexed_text",
+    "merge",
+    "subset",
     "verify",
 ]

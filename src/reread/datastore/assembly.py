@@ -7,6 +7,7 @@ is made afterwards is what would have been made. Used by all that makes stores: 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,20 @@ from reread.corpus import Position, Rejects
 from reread.datastore.cut import CutWriter, DocumentRows
 from reread.datastore.index import clear_work, cut_facts
 from reread.datastore.known_ids import WORK_FOLDER, Hashes, KnownIds
-from reread.datastore.layout import CUT_FILE, REJECTS, SHARD_FILE, SHARDS, shard_folder, shard_name
+from reread.datastore.layout import (
+    CUT_FILE,
+    REJECTS,
+    SHARD_FILE,
+    SHARDS,
+    flush_to_disk,
+    shard_folder,
+    shard_name,
+    signed,
+)
 from reread.datastore.shard import shard_facts
 from reread.datastore.workers import Indexer
 from reread.errors import DatastoreError
+from reread.runs import write_json_atomically
 
 Reject = tuple[str, str | int, str]
 """Source, record, reason."""
@@ -41,6 +52,10 @@ class Taken:
     """What was rejected on the way to it, and of it."""
     n_documents: int = 0
     """1 for a document that is taken, with passages or without; 0 for one that is rejected."""
+    whole: Path | None = None
+    """Instead of a document: the folder of a finished shard of another store, to be taken as it is."""
+    ends_shard: bool = False
+    """Whether a shard ends behind it, of whatever size."""
     n_split: int = 0
     """Passages of it that were over the embedder's limit and became several."""
 
@@ -171,11 +186,16 @@ class Assembly:
                 self._n_split += taken.n_split
                 self.n_passages += len(taken.rows.ids)
                 self._on_cut(self.n_passages)
-                if self._writer.n_passages >= self._shard_passages:
-                    self._finish_cut(number, position, n_bytes_before + rejects.flush())
-                    number += 1
-                    if last is not None and number > last:
-                        return
+            is_full = self._writer is not None and (taken.ends_shard or self._writer.n_passages >= self._shard_passages)
+            if is_full:
+                self._finish_cut(number, position, n_bytes_before + rejects.flush())
+            elif taken.whole is not None:
+                self._take_whole(number, taken.whole, position, n_bytes_before + rejects.flush())
+            else:
+                continue
+            number += 1
+            if last is not None and number > last:
+                return
         if self._writer is not None:
             self._finish_cut(number, position, n_bytes_before + rejects.flush())
             number += 1
@@ -203,6 +223,25 @@ class Assembly:
         self.n_new_shards += 1
         self._known.add_shard(number)
         self._indexer.submit(folder)
+
+    def _take_whole(self, number: int, theirs: Path, position: Position, rejects_bytes: int) -> None:
+        """Another store's shard as a shard of this one: its files are shared where the disk allows, else copied."""
+        folder, facts = shard_folder(self._store, number), shard_facts(theirs)
+        if folder.exists():
+            shutil.rmtree(folder)
+        for name in facts["files"]:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            try:
+                (folder / name).hardlink_to(theirs / name)
+            except OSError:
+                shutil.copyfile(theirs / name, folder / name)
+                flush_to_disk(folder / name)
+        ours = {"build": self._number, "position": [position.file, position.record], "rejects_bytes": rejects_bytes}
+        write_json_atomically(folder / SHARD_FILE, signed({**facts, **ours}))
+        self.n_passages += facts["n_passages"]
+        self.n_new_shards += 1
+        self._known.add_shard(number)
+        self._on_cut(self.n_passages)
 
     def _rejects_bytes_before(self, number: int) -> int:
         """How long the list of rejects was when the shard before this one was cut."""

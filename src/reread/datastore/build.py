@@ -403,8 +403,8 @@ class _Cutter:
                 document_rows(read.passages) if read.passages else None,
                 read.hashed,
                 read.rejects,
-                0 if read.passages is None else 1,
-                read.n_split,
+                n_documents=0 if read.passages is None else 1,
+                n_split=read.n_split,
             )
 
     def _without_dropped(self, read: _Read) -> list[Passage]:

@@ -52,6 +52,8 @@ class DocumentRows:
     n_words: list[int]
     vectors: npt.NDArray[np.float16] | None = None
     """(n, d), where they are known already."""
+    embed_flops: float = 0.0
+    """What those vectors took."""
 
 
 def document_rows(passages: Sequence[Passage]) -> DocumentRows:
@@ -88,6 +90,7 @@ class CutWriter:
         self._columns: dict[str, list[Any]] = {name: [] for name in self._schema.names}
         self._documents: dict[str, tuple[int, int, int]] = {}
         self._vectors: list[npt.NDArray[np.float16]] = []
+        self._embed_flops = 0.0
 
     @property
     def n_documents(self) -> int:
@@ -113,6 +116,7 @@ class CutWriter:
         columns["meta"] += [rows.meta] * n
         if rows.vectors is not None:
             self._vectors.append(rows.vectors)
+            self._embed_flops += rows.embed_flops
         self.n_passages += n
         while len(columns["id"]) >= BATCH_ROWS:
             self._write_batch()
@@ -140,7 +144,9 @@ class CutWriter:
         documents = np.array(list(self._documents.values()), dtype=DOCUMENT_DTYPE)
         save_array(self.folder / DOCUMENTS, documents[np.argsort(documents["hash"], kind="stable")])
         names = [DOCUMENTS, PASSAGES]
+        copied: dict[str, Any] = {}
         if self._vectors:
+            copied["embed_flops"] = round(self._embed_flops)
             save_array(self.folder / VECTORS, np.concatenate(self._vectors))
             self._vectors = []
             names.append(VECTORS)
@@ -150,6 +156,7 @@ class CutWriter:
             {
                 "n_passages": self.n_passages,
                 "n_documents": self.n_documents,
+                **copied,
                 **further,
                 "files": {name: file_facts(self.folder / name) for name in names},
             }

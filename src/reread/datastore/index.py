@@ -54,7 +54,7 @@ def index_shard(folder: Path, embedder: Embedder | None, progress: Callable[[int
     work = Path(tempfile.mkdtemp(prefix=WORK_PREFIX, dir=folder))
     shard = ShardPassages(folder)
     n_tokens = _write_postings(shard, work)
-    dimension, embed_flops = None, 0
+    dimension, embed_flops = None, cut.get("embed_flops", 0)
     if VECTORS in cut["files"]:
         dimension = int(np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False).shape[1])
     elif embedder is not None:

@@ -101,6 +101,10 @@ class ShardPassages:
         """The passage ids in these rows."""
         return [self._value("id", int(row)) for row in rows]
 
+    def doc_id(self, row: int) -> str:
+        """The id of the document that the passage in this row is of."""
+        return self._value("doc_id", row)
+
     def _value(self, column: str, row: int) -> str:
         number, offset = divmod(row, BATCH_ROWS)
         value: str = self._columns(number)[column][offset].as_py()
