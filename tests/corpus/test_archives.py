@@ -149,7 +149,7 @@ def test_an_encrypted_zip_member_is_rejected_as_that(tmp_path: Path) -> None:
 def test_a_zip_bomb_is_rejected_in_little_memory(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for name in ("a.txt", "b.jsonl"):
-            archive.writestr(name, bytes(b"x") * (80 << 20))
+            archive.writestr(name, b"x" * (80 << 20))
     assert ids(tmp_path) == ([], {"record_too_large": 2})
 
 
@@ -160,7 +160,9 @@ def test_office_files_are_no_archives_of_documents(tmp_path: Path) -> None:
 
 def test_wikimedia_enterprise_pages_are_read_from_their_html_or_wikitext(tmp_path: Path) -> None:
     pytest.importorskip("resiliparse")
-    html = "<html><head><title>x</title></head><body><section><p>Ada <b>Lovelace</b> wrote programs.</p></section></body>"
+    html = (
+        "<html><head><title>x</title></head><body><section><p>Ada <b>Lovelace</b> wrote programs.</p></section></body>"
+    )
     pages = [
         {
             "name": "Ada Lovelace", "identifier": 974, "url": "https://en.wikipedia.org/wiki/Ada_Lovelace",

@@ -23,7 +23,7 @@ def parse_dataset(dataset: str) -> tuple[str, str | None, str]:
     """(name or local folder, configuration, split) of what stands behind `hf:`; the split is train unless named."""
     name, split = dataset, DEFAULT_SPLIT
     # A split holds no slash, so the colon of a Windows drive or a folder's name is not taken for one.
-    if found := re.search(r":([^/\\:]*)$", dataset):
+    if found := re.search(r":([^/\\:\[]*(?:\[[^\]]*\])?)$", dataset):
         name, split = dataset[: found.start()], found[1]
     name, _, config = name.partition("@")
     if not name or not split or (not config and "@" in dataset):
@@ -50,7 +50,7 @@ def read_hub(file: CorpusFile, rejects: Rejects, skip: int) -> Iterator[tuple[in
                 number += 1
                 record = dict(row)
                 if text_column:
-                    record = {**record, "text": record.pop(text_column)}
+                    record["text"] = record.pop(text_column)
                 yield number, record
             return
         except Exception as error:  # the hub's libraries raise their own kinds for a connection lost

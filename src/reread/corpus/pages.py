@@ -5,20 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import unquote
 
+from reread.corpus.blob import Openable
 from reread.corpus.find import CorpusFile, find_files
 from reread.corpus.formats import detect_format, read_jsonl
 from reread.corpus.http_body import charset_of, decode_body, split_response
 from reread.corpus.page_cache import REQUESTED_HEADER
-from reread.corpus.rejects import Rejects, Unreadable
+from reread.corpus.rejects import Rejects
 from reread.corpus.streams import read_whole
 from reread.corpus.urls import normal_url
-from reread.corpus.warc import warc_pages
+from reread.corpus.warc import ArchiveRecord, warc_pages
 
 HTML_FIELDS = ("html", "raw_html", "html_content")
 URL_FIELDS = ("url", "uri", "link", "final_url")
+URL_HEADERS = ("warc-target-uri", REQUESTED_HEADER.lower())
 HEAD_BYTES = 256 * 1024
 """How far into a page its own address is looked for."""
 
@@ -73,44 +74,43 @@ Found = tuple[int, list[str], bytes, str | None]
 
 def _pages(file: CorpusFile, rejects: Rejects) -> Iterator[Found]:
     """(record number, its URLs, content, encoding) of every page in a file; other files hold none."""
-    if file.path is None:
+    content = file.content
+    if content is None:
         return
     try:
-        kind = detect_format(file.path)
+        kind = detect_format(content)
     except OSError as error:
         rejects.add(file.name, 0, f"unreadable_file ({error.strerror})")
         return
     if kind == "warc":
-        yield from _warc_pages(file.path, file.name, rejects)
+        yield from _archive_pages(warc_pages(content, file.name, rejects))
     elif kind == "html":
-        content = read_whole(file.path, file.name, rejects)
-        if content is not None:
-            yield 1, [*page_addresses(content), *_mirror_address(file.name)], content, None
+        page = read_whole(content, file.name, rejects)
+        if page is not None:
+            yield 1, [*page_addresses(page), *_mirror_address(file.name)], page, None
     elif kind == "jsonl":
-        yield from _json_pages(file, file.path, rejects)
+        yield from _json_pages(file, content, rejects)
 
 
-def _warc_pages(path: Path, name: str, rejects: Rejects) -> Iterator[Found]:
-    for number, record in warc_pages(path, name, rejects):
-        asked = (record.fields.get("warc-target-uri"), record.fields.get(REQUESTED_HEADER.lower()))
-        urls = [url.strip("<> ") for url in asked if url]
-        assert isinstance(record.payload, bytes)
-        response = split_response(record.payload)
-        if record.kind == "conversion" or response is None:
-            if record.kind == "resource":
-                yield number, urls, record.payload, charset_of(record.fields.get("content-type", ""))
+def _archive_pages(records: Iterator[tuple[int, ArchiveRecord]]) -> Iterator[Found]:
+    for number, record in records:
+        urls = [url.strip("<> ") for name in URL_HEADERS if (url := record.fields.get(name))]
+        content = record.payload
+        if record.kind == "conversion" or not urls or not isinstance(content, bytes):
             continue
-        status, headers, body = response
-        if status is not None and not 200 <= status < 300:
-            continue
-        decoded = decode_body(body, headers.get("transfer-encoding", ""), headers.get("content-encoding", ""))
-        if isinstance(decoded, Unreadable):
-            rejects.add(name, number, decoded.reason)
-        elif decoded:
-            yield number, urls, decoded, charset_of(headers.get("content-type", ""))
+        encoding = None
+        response = split_response(content)
+        if response is not None:
+            status, headers, body = response
+            decoded = decode_body(body, headers.get("transfer-encoding", ""), headers.get("content-encoding", ""))
+            if (status is not None and not 200 <= status < 300) or not isinstance(decoded, bytes):
+                continue
+            content, encoding = decoded, charset_of(headers.get("content-type", ""))
+        if content.strip():
+            yield number, urls, content, encoding
 
 
-def _json_pages(file: CorpusFile, path: Path, rejects: Rejects) -> Iterator[Found]:
+def _json_pages(file: CorpusFile, path: Openable, rejects: Rejects) -> Iterator[Found]:
     for number, record in read_jsonl(file, path, rejects, 0):
         if not isinstance(record, dict):
             continue

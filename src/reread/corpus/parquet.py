@@ -53,7 +53,9 @@ def read_parquet(file: CorpusFile, path: Openable, rejects: Rejects, skip: int) 
                 if last > skip:
                     for batch in table.iter_batches(batch_size=BATCH_ROWS, row_groups=[group], use_threads=False):
                         if number + batch.num_rows > skip:
-                            for place, row in enumerate(_rows(batch, text_column), number + 1):
+                            for place, row in enumerate(
+                                _rows(batch, text_column, file.text_field or "text"), number + 1
+                            ):
                                 if place > skip:
                                     yield place, row
                         number += batch.num_rows
@@ -79,7 +81,8 @@ def _reason(error: Exception) -> str:
     return "encrypted_file" if any(mark in str(error).lower() for mark in ENCRYPTED_MARKS) else "damaged_file"
 
 
-def _rows(batch: Any, text_column: str) -> Iterator[Any]:
+def _rows(batch: Any, text_column: str, name: str) -> Iterator[Any]:
+    """The rows as dicts, with the text under that name, or Unreadable."""
     try:
         rows: list[Any] = batch.to_pylist()
     except (ValueError, OverflowError):
@@ -94,8 +97,7 @@ def _rows(batch: Any, text_column: str) -> Iterator[Any]:
                 except UnicodeDecodeError:
                     yield Unreadable("not_utf8")
                     continue
-            # First, as the record's own "text" is what readers of records look for first.
-            row = {**row, "text": text}
+            row[name] = text
         yield row
 
 

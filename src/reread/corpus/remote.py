@@ -172,7 +172,9 @@ def _try(url: str, ask: Callable[[], Result]) -> Result:
     try:
         return _retried(url, ask)
     except StoreError as error:
-        raise CorpusError(f"{error.sentence}; check the URL, the network and the credentials in the environment") from error
+        raise CorpusError(
+            f"{error.sentence}; check the URL, the network and the credentials in the environment"
+        ) from error
 
 
 def _reason(error: BaseException) -> str:
