@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -83,7 +84,7 @@ class ExactIndex:
                 candidates = self._scan(some, k, hidden, room, n_threads)
             else:
                 candidates = self._scan_on(device, some, k, hidden)
-            found.extend(self._rescore(some, candidates, k))
+            found.extend(self.score(some, candidates, k))
         return found
 
     # Scanning on the CPU
@@ -222,30 +223,60 @@ class ExactIndex:
 
     # Scoring what remains
 
-    def _rescore(self, queries: Array, candidates: list[Array], k: int) -> list[Best]:
+    def score(self, queries: Array, candidates: Sequence[Array], k: int, in_memory: bool = True) -> list[Best]:
+        """For each query the k best of its candidate rows, ties at the k-th included.
+
+        in_memory: the vectors' pages are there already; else the rows are read one by one, which keeps the file out
+        of this process' memory.
+        """
         from reread.datastore.vector_kernels import exact_scores
 
-        counts = np.array([len(rows) for rows in candidates])
-        all_rows = np.concatenate([*candidates, np.empty(0, np.int64)])
-        query_of = np.repeat(np.arange(len(queries)), counts)
+        counts = np.array([len(rows) for rows in candidates], dtype=np.int64)
+        all_rows = np.concatenate([*candidates, _NO_ROWS])
         order = np.argsort(all_rows, kind="stable")
-        rows, whose = all_rows[order], query_of[order]
+        rows, whose = all_rows[order], np.repeat(np.arange(len(queries)), counts)[order]
         in_order, exact_queries = np.empty(len(rows)), queries.astype(np.float64)
+        for number, part, local in self._by_shard(rows):
+            if in_memory:
+                halves = self._halves(number)
+            else:
+                local, places = np.unique(local, return_inverse=True)
+                halves, local = self._read(number, local), places
+            exact_scores(halves, local, exact_queries, whose[part], in_order[part])
+        scores = np.empty(len(rows))
+        scores[order] = in_order
+        ends = np.cumsum(counts).tolist()
+        return [
+            _best(candidates[i], scores[end - count : end], k)
+            for i, (end, count) in enumerate(zip(ends, counts.tolist(), strict=True))
+        ]
+
+    def vectors(self, rows: Array) -> Array:
+        """float16 (m, d), the vectors of these rows, which must be in ascending order."""
+        parts = [self._read(number, local) for number, _, local in self._by_shard(rows)]
+        return np.concatenate([*parts, np.empty((0, self.dimension), np.uint16)]).view(np.float16)
+
+    def _by_shard(self, rows: Array) -> Iterator[tuple[int, slice, Array]]:
+        """(shard, where its rows stand, their numbers in the shard) of ascending rows."""
         place = 0
         while place < len(rows):
             number = int(np.searchsorted(self.starts, rows[place], side="right")) - 1
             end = int(np.searchsorted(rows, self.starts[number + 1]))
-            part = slice(place, end)
-            local = rows[part] - self.starts[number]
-            exact_scores(self._halves(number), local, exact_queries, whose[part], in_order[part])
+            yield number, slice(place, end), rows[place:end] - self.starts[number]
             place = end
-        scores = np.empty(len(rows))
-        scores[order] = in_order
-        ends = np.cumsum(counts)
-        return [
-            _best(candidates[i], scores[end - count : end], k)
-            for i, (end, count) in enumerate(zip(ends, counts, strict=True))
-        ]
+
+    def _read(self, number: int, rows: Array) -> Array:
+        """Some rows' bits, from the file itself where the vectors are memory-mapped."""
+        halves, mapped = self._halves(number), self._vectors_of(number)
+        if not isinstance(mapped, np.memmap) or mapped.filename is None or not hasattr(os, "pread"):
+            return np.ascontiguousarray(halves[rows])
+        size = self.dimension * 2
+        file = os.open(mapped.filename, os.O_RDONLY)
+        try:
+            data = b"".join([os.pread(file, size, mapped.offset + row * size) for row in rows.tolist()])
+        finally:
+            os.close(file)
+        return np.frombuffer(data, np.uint16).reshape(len(rows), self.dimension)
 
 
 def _best(rows: Array, scores: Array, k: int) -> Best:

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from reread.datastore.ann import AnnIndex, open_ann
 from reread.datastore.bm25 import best_rows, weigh_queries
 from reread.datastore.exact import ExactIndex
 from reread.datastore.layout import SHARDS, TOMBSTONES, read_store_file
@@ -25,7 +26,7 @@ from reread.types import Hit, Passage
 
 logger = logging.getLogger(__name__)
 
-SearchKind = Literal["bm25", "exact", "hybrid"]
+SearchKind = Literal["bm25", "exact", "ann", "hybrid", "hybrid-ann"]
 FUSION_K = 60
 """Reciprocal rank fusion's constant (Cormack, Clarke and Büttcher 2009)."""
 FUSION_DEPTH = 100
@@ -125,11 +126,14 @@ class Datastore:
             raise UsageError(f"unknown search kind {kind}; use one of {', '.join(get_args(SearchKind))}")
         if kind == "bm25":
             return self._bm25(queries, k)
-        if kind == "exact":
-            return self._exact(queries, k)
+        if kind in ("exact", "ann"):
+            return self._dense(queries, k, kind)
         depth = max(k, FUSION_DEPTH)
-        lexical, dense = self._bm25(queries, depth), self._exact(queries, depth)
-        return [Found(fuse([a.hits, b.hits])[:k], a.flops + b.flops) for a, b in zip(lexical, dense, strict=True)]
+        dense = self._dense(queries, depth, "exact" if kind == "hybrid" else "ann")
+        return [
+            Found(fuse([a.hits, b.hits])[:k], a.flops + b.flops)
+            for a, b in zip(self._bm25(queries, depth), dense, strict=True)
+        ]
 
     def _bm25(self, queries: Sequence[str], k: int) -> list[Found]:
         lexical = [shard.lexical for shard in self._shards]
@@ -143,12 +147,12 @@ class Datastore:
             found.append(Found(hits, bm25_search_flops(sum(term.df for term in terms))))
         return found
 
-    def _exact(self, queries: Sequence[str], k: int) -> list[Found]:
+    def _dense(self, queries: Sequence[str], k: int, kind: Literal["exact", "ann"]) -> list[Found]:
         if self.dimension is None:
             raise DatastoreError(f"{self.path} holds no vectors; search it with bm25, or build it with --embedder")
         if self.embedder is None:
             raise DatastoreError(
-                f"exact search in {self.path} needs the embedder {self.embedder_spec}: give it to open"
+                f"vector search in {self.path} needs the embedder {self.embedder_spec}: give it to open"
             )
         if not queries:
             return []
@@ -166,21 +170,28 @@ class Datastore:
                 f"({queries[wrong][:60]!r}); leave that query out, or check the model"
             )
         flops = (getattr(self.embedder, "flops", 0.0) - flops_before) / len(queries)
-        return [replace(found, flops=found.flops + flops) for found in self.find_vectors(vectors, k)]
+        return [replace(found, flops=found.flops + flops) for found in self.find_vectors(vectors, k, kind)]
 
-    def find_vectors(self, vectors: Vectors, k: int) -> list[Found]:
+    def find_vectors(self, vectors: Vectors, k: int, kind: Literal["exact", "ann"] = "exact") -> list[Found]:
         """As `find` with query vectors, float32 (q, d), that an embedder made already; FLOPs of the search alone."""
-        flops = exact_search_flops(self.n_stored, self._vector_index.dimension)
-        found = []
-        for rows, scores in self._vector_index.search(vectors, k, self._hidden):
-            hits = self._hits(list(zip(self._located(rows), scores.tolist(), strict=True)), k, "exact")
-            found.append(Found(hits, flops))
-        return found
+        if kind == "ann":
+            flops, bests = self._ann_index.flops(k), self._ann_index.search(vectors, k, self._hidden)
+        else:
+            flops = exact_search_flops(self.n_stored, self._vector_index.dimension)
+            bests = self._vector_index.search(vectors, k, self._hidden)
+        return [
+            Found(self._hits(list(zip(self._located(rows), scores.tolist(), strict=True)), k, kind), flops)
+            for rows, scores in bests
+        ]
 
     @cached_property
     def _vector_index(self) -> ExactIndex:
         lengths = [shard.n_passages for shard in self._shards]
         return ExactIndex(lengths, lambda number: self._shards[number].vectors, self.dimension or 0)
+
+    @cached_property
+    def _ann_index(self) -> AnnIndex:
+        return open_ann(self.path, self._shards, self._vector_index)
 
     def _located(self, rows: npt.NDArray[np.int64]) -> list[Located]:
         """The places of passages numbered through the whole store, hidden ones counted."""
