@@ -6,19 +6,16 @@ are read as well. What lies behind damage is found again at the next stream, or 
 
 from __future__ import annotations
 
-import bz2
-import re
 import xml.parsers.expat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
+from reread.corpus.blob import Openable
 from reread.corpus.find import CorpusFile
 from reread.corpus.records import clean
 from reread.corpus.rejects import Rejects, Unreadable
-from reread.corpus.streams import BZIP2_MAGIC, first_bytes, open_stream, stream_errors
+from reread.corpus.streams import open_stream, resync, stream_errors
 from reread.corpus.wikitext import CATEGORY, ENGLISH_NAMESPACES, FILE, wikitext_text
 from reread.types import Document
 
@@ -29,8 +26,6 @@ MAX_TOKEN_BYTES = 16 << 20
 """A tag or other piece of markup that is longer is no dump's."""
 ARTICLES = 0
 """The namespace of articles."""
-_STREAM_START = re.compile(rb"BZh[1-9](?:\x31\x41\x59\x26\x53\x59|\x17\x72\x45\x38\x50\x90)")
-"""A bzip2 stream's head: its magic, then that of its first block, or of the end where it is empty."""
 _PAGE = b"<page>"
 
 
@@ -65,7 +60,7 @@ SAFE_IN_TITLES = "/:@!$*(),;~'"
 
 
 def read_wikipedia_dump(
-    file: CorpusFile, path: Path, rejects: Rejects, skip: int
+    file: CorpusFile, path: Openable, rejects: Rejects, skip: int
 ) -> Iterator[tuple[int, Document | Unreadable]]:
     """(page number from 1, Document or Unreadable) for every page of the dump; the first `skip` pass unread.
 
@@ -118,66 +113,20 @@ class _Damage:
 DAMAGE = _Damage()
 
 
-def _blocks(path: Path) -> Iterator[bytes | _Damage]:
-    """The dump's plain bytes; DAMAGE where some are lost."""
-    if first_bytes(path).startswith(BZIP2_MAGIC):
-        yield from _bzip2_blocks(path)
-        return
-    try:
-        with open_stream(path) as stream:
-            while block := stream.read1(READ_BYTES):
-                yield block
-    except stream_errors():
-        yield DAMAGE
-
-
-def _bzip2_blocks(path: Path) -> Iterator[bytes | _Damage]:
-    """The streams one after the other. A stream that is damaged gives what comes before the damage, and reading goes
-    on at the next place that looks like the start of one."""
-    start: int | None = 0
-    with path.open("rb") as file:
-        while start is not None:
-            file.seek(start)
-            decompressor = bz2.BZ2Decompressor()
-            position = start
+def _blocks(path: Openable) -> Iterator[bytes | _Damage]:
+    """The dump's plain bytes; DAMAGE where some are lost, and what can be read behind."""
+    with open_stream(path) as stream:
+        while True:
             try:
-                while not decompressor.eof:
-                    compressed = b""
-                    if decompressor.needs_input:
-                        compressed = file.read(READ_BYTES)
-                        position += len(compressed)
-                        if not compressed:
-                            raise EOFError("the last bzip2 stream is cut off")
-                    if plain := decompressor.decompress(compressed, READ_BYTES):
-                        yield plain
-            except (OSError, EOFError):
+                block = stream.read1(READ_BYTES)
+            except stream_errors():
                 yield DAMAGE
-                start = _next_stream(file, start + 1)
+                if not resync(stream):
+                    return
                 continue
-            end = position - len(decompressor.unused_data)
-            file.seek(end)
-            following = file.read(len(BZIP2_MAGIC))
-            if not following:
+            if not block:
                 return
-            start = end
-            if following != BZIP2_MAGIC:
-                yield DAMAGE
-                start = _next_stream(file, end)
-
-
-def _next_stream(file: Any, position: int) -> int | None:
-    """Where the next bzip2 stream at or behind a position starts, or None."""
-    overlap = 16
-    file.seek(position)
-    held = b""
-    while block := file.read(READ_BYTES):
-        held += block
-        found = _STREAM_START.search(held)
-        if found is not None:
-            return position + found.start()
-        position += max(0, len(held) - overlap)
-        held = held[-overlap:]
-    return None
+            yield block
 
 
 class _DumpReader:
