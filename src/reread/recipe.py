@@ -68,7 +68,7 @@ class DatastoreRecipe(Strict):
 
 
 class RetrievalRecipe(Strict):
-    retriever: Literal["bm25", "dense", "hybrid"] = "bm25"
+    retriever: Literal["bm25", "dense", "ann", "hybrid", "hybrid-ann"] = "bm25"
     query: Literal["question", "options"] = "question"
     fetch_k: Annotated[int, Field(ge=1)] = 100
     """Hits that reranking and MMR choose from."""

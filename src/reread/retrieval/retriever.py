@@ -13,7 +13,9 @@ from reread.retrieval.queries import QueryMaking, queries_for
 from reread.retrieval.rerank import rerank
 from reread.types import Hit, Question
 
-SEARCH_KINDS: Mapping[str, SearchKind] = MappingProxyType({"bm25": "bm25", "dense": "exact", "hybrid": "hybrid"})
+SEARCH_KINDS: Mapping[str, SearchKind] = MappingProxyType(
+    {"bm25": "bm25", "dense": "exact", "ann": "ann", "hybrid": "hybrid", "hybrid-ann": "hybrid-ann"}
+)
 """Retrievers as recipes and the command line name them → how a store is searched."""
 DEFAULT_FETCH_K = 100
 """Candidates that a reranker sees, as in the paper."""
@@ -31,8 +33,8 @@ class Retrieval:
 class Retriever:
     """Searches one datastore in one way.
 
-    kind: bm25, exact or hybrid. making: question (one query) or options (one query an option, fused by reciprocal
-    rank). reranker: scores the best `fetch_k` against the question's text. Raises UsageError for impossible numbers.
+    kind: how the store is searched (Datastore.search). making: question (one query) or options (one query an
+    option, fused by reciprocal rank). reranker: scores the best `fetch_k` against the question's text. Raises UsageError for impossible numbers.
     """
 
     def __init__(
