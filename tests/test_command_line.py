@@ -4,31 +4,47 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import get_type_hints
 
 import pytest
+import typer
 
 from reread.cli import app, run
 
-COMMANDS = [command.callback.__name__.rstrip("_") for command in app.registered_commands if command.callback]
+
+def commands(of: typer.Typer, *groups: str) -> Iterator[tuple[str, Callable[..., None]]]:
+    """(words, function) of every command, those of sub-commands behind the name of their group."""
+    for command in of.registered_commands:
+        assert command.callback is not None
+        yield " ".join([*groups, command.callback.__name__.rstrip("_")]), command.callback
+    for group in of.registered_groups:
+        assert group.typer_instance is not None and group.name is not None
+        yield from commands(group.typer_instance, *groups, group.name)
+
+
+COMMANDS = dict(commands(app))
+
+
+def test_the_commands_of_groups_are_checked_too() -> None:
+    assert {"build", "store subset", "store merge"} <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run([command, "--help"]) == 0
+    assert run([*command.split(), "--help"]) == 0
     shown = capsys.readouterr().out
     assert "Example" in shown
     assert f"reread {command}" in " ".join(shown.replace("│", " ").split())
 
 
 def test_every_option_is_explained() -> None:
-    for registered in app.registered_commands:
-        assert registered.callback is not None
-        for name, annotation in get_type_hints(registered.callback, include_extras=True).items():
+    for command, function in COMMANDS.items():
+        for name, annotation in get_type_hints(function, include_extras=True).items():
             if name != "return":
                 (information,) = (part for part in annotation.__metadata__ if hasattr(part, "help"))
-                assert information.help, f"{registered.callback.__name__}: {name}"
+                assert information.help, f"{command}: {name}"
 
 
 @pytest.mark.parametrize(
@@ -41,6 +57,8 @@ def test_every_option_is_explained() -> None:
         ["probe", "nowhere.yaml"],
         ["report", "nowhere"],
         ["verify", "nowhere"],
+        ["store", "subset", "nowhere", "--fraction", "0.5", "--out", "unused"],
+        ["store", "merge", "nowhere", "--out", "unused"],
         ["eval", "nothing:x.jsonl", "--reader", "lexical", "--out", "unused"],
         ["pretrain", "nowhere-at-all", "--out", "unused"],
         ["decontaminate", "nowhere-at-all", "--against", "mmlu:x", "--out", "unused"],

@@ -47,6 +47,7 @@ for panel, commands in {
             command
         )
 
+app.add_typer(store.store_app, name="store", rich_help_panel="Datastores")
 
 STOPPED = 130
 """What typer makes of Ctrl-C."""

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-import json
+import functools
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from reread.cli.options import AsJson
+from reread.cli.options import AsJson, Filters, Workers
 from reread.cli.progress import stages
+from reread.cli.store import say_report
+from reread.protocols import Embedder
+
+
+class ChunkBy(StrEnum):
+    words = "words"
+    sentences = "sentences"
+
+
+class Engine(StrEnum):
+    local = "local"
+    ray = "ray"
 
 
 def build(
@@ -21,38 +34,71 @@ def build(
     ] = None,
     chunk_words: Annotated[int, typer.Option(min=1, help="Words of a passage.")] = 256,
     overlap_words: Annotated[int, typer.Option(min=0, help="Words that a passage shares with the next.")] = 0,
+    chunk_by: Annotated[ChunkBy, typer.Option(help="Fill passages to the last word, or with whole sentences.")] = (
+        ChunkBy.words
+    ),
+    text_field: Annotated[
+        str | None, typer.Option(help="The field or column that holds the text; default: the usual names.")
+    ] = None,
+    filters: Filters = None,
     shard_passages: Annotated[int, typer.Option(min=1, help="Passages of a shard; memory grows with it.")] = 100_000,
     append: Annotated[bool, typer.Option("--append", help="Add to a finished datastore.")] = False,
+    ann: Annotated[bool, typer.Option("--ann", help="Add approximate indexes of the vectors.")] = False,
+    recall: Annotated[float, typer.Option(help="With --ann: share of the true hits that is to be found.")] = 0.95,
+    engine: Annotated[Engine, typer.Option(help="Where shards are indexed: here, or on a Ray cluster.")] = Engine.local,
+    workers: Workers = 1,
     as_json: AsJson = False,
 ) -> None:
     """Build a datastore, finish one that was stopped, or add to one.
 
-    Killed at any moment, the same command goes on behind the last finished shard and ends with the same bytes.
-    Records that cannot be read are counted, with their reasons, in STORE/rejects.jsonl.
+    Killed at any moment, the same command goes on where it stopped and ends with the same bytes, as it does with any
+    number of workers. Records that cannot be read are counted, with their reasons, in STORE/rejects.jsonl. Passages
+    over the embedder's token limit become several. With --engine ray, STORE must lie where all nodes see it.
 
-    Example: `reread build notes/ wiki.jsonl.gz --store store`
+    Example: `reread build notes/ wiki.jsonl.gz --store store --workers 4`
     """
+    from reread.corpus.filters import make_filter
     from reread.datastore import build as build_store
+    from reread.datastore.ann import add_ann
     from reread.embed import make_embedder
 
+    keep = make_filter(filters) if filters else None
+    options = [word for rule in (keep.description if keep else ()) for word in ("--filter", rule)]
+    options += ["--text-field", text_field] if text_field else []
+    several = embedder is not None and (workers > 1 or engine == Engine.ray)
     with stages() as stage:
         report = build_store(
             corpora,
             store,
-            embedder=make_embedder(embedder) if embedder else None,
+            # Beside workers, this one only names the model and counts tokens.
+            embedder=make_embedder(embedder, device="cpu" if several else None) if embedder else None,
+            make_embedder=functools.partial(_embedder_on, embedder) if embedder else None,
+            devices=_devices(workers) if several else (None,),
             chunk_words=chunk_words,
             overlap_words=overlap_words,
+            chunk_by=chunk_by.value,
+            text_field=text_field,
+            keep=keep,
+            made_from={"options": options} if options else None,
             shard_passages=shard_passages,
             append=append,
+            engine=engine.value,
+            workers=workers,
             progress=stage("passages"),
         )
-    if as_json:
-        typer.echo(json.dumps({**asdict(report), "store": str(report.store)}, ensure_ascii=False))
-        return
-    typer.echo(
-        f"{report.n_passages:,} passages of {report.n_documents:,} documents in {report.n_shards:,} "
-        f"shard{'' if report.n_shards == 1 else 's'} ({report.n_new_shards:,} new) at {report.store}"
-    )
-    if report.rejects:
-        reasons = ", ".join(f"{n:,} {reason}" for reason, n in report.rejects.items())
-        typer.echo(f"not in the store: {reasons} (each is named in {report.store / 'rejects.jsonl'})", err=True)
+        approximate = add_ann(store, recall=recall, progress=stage("shards with approximate indexes")) if ann else None
+    say_report(report, as_json, **({"ann": asdict(approximate)} if approximate is not None else {}))
+
+
+def _embedder_on(spec: str, device: str | None) -> Embedder:
+    from reread.embed import make_embedder
+
+    return make_embedder(spec, device=device)
+
+
+def _devices(workers: int) -> tuple[str | None, ...]:
+    """The GPUs that workers share out, where there are several."""
+    import torch
+
+    n_gpus = min(torch.cuda.device_count(), workers)
+    return tuple(f"cuda:{number}" for number in range(n_gpus)) if n_gpus > 1 else (None,)

@@ -105,6 +105,7 @@ def build(
     chunk_by: ChunkUnit = "words",
     shard_passages: int = DEFAULT_SHARD_PASSAGES,
     append: bool = False,
+    text_field: str | None = None,
     keep: Keep | None = None,
     drop: Drop | None = None,
     documents: Iterable[Document] | None = None,
@@ -118,11 +119,12 @@ def build(
     """Build, finish or extend the datastore in the folder `store`, and say what it then holds.
 
     corpora: CORPUS words (see corpus.read_documents), or the label of `documents` where those are given; documents
-    must then come in the same order on every call, as a resumed build skips the ones it has. keep: a reason for every
-    document that must stay out, None for the others; drop: the same of passages; reasons are counted in rejects.jsonl.
-    made_from: what else decided the content (the settings behind `documents`, `keep` and `drop`), recorded and
-    compared like every setting. A document whose id came before is rejected as "duplicate_id". A passage over the
-    embedder's token limit becomes several (corpus.fit), after `drop` has seen it whole.
+    must then come in the same order on every call, as a resumed build skips the ones it has. text_field: the field or
+    column of the corpora that holds the text, where it has none of the usual names. keep: a reason for every document
+    that must stay out, None for the others; drop: the same of passages; reasons are counted in rejects.jsonl.
+    made_from: what else decided the content (the settings behind `documents`, `text_field`, `keep` and `drop`),
+    recorded and compared like every setting. A document whose id came before is rejected as "duplicate_id". A passage
+    over the embedder's token limit becomes several (corpus.fit), after `drop` has seen it whole.
 
     workers: processes that index shards while this one cuts them; with an embedder each makes its own by
     `make_embedder(device)` (default: by the embedder's spec), devices in turn; the embedder given is then used for its
@@ -173,10 +175,9 @@ def build(
 
         def source(start: Position, seen: Seen) -> Iterator[Taken]:
             rejects = _Waiting()
-            stream = (
-                _numbered(documents, start) if documents is not None else _watched(files, before, start, rejects, meter)
-            )
-            return cutter.taken(stream, rejects, seen)
+            if documents is not None:
+                return cutter.taken(_numbered(documents, start), rejects, seen)
+            return cutter.taken(_watched(files, before, text_field, start, rejects, meter), rejects, seen)
 
         assembly.make(source)
         for file, stamp in zip(files, before, strict=True):
@@ -312,11 +313,16 @@ def _numbered(documents: Iterable[Document], start: Position) -> Iterator[tuple[
 
 
 def _watched(
-    files: Sequence[CorpusFile], before: Sequence[Stamp], start: Position, rejects: Rejects, meter: _Meter
+    files: Sequence[CorpusFile],
+    before: Sequence[Stamp],
+    text_field: str | None,
+    start: Position,
+    rejects: Rejects,
+    meter: _Meter,
 ) -> Iterator[tuple[Position, Document]]:
     """The documents behind `start`; a file that was read must be what it was before, so that a long build ends soon."""
     current = start.file
-    for position, document in read_from(files, start, rejects=rejects):
+    for position, document in read_from(files, start, rejects=rejects, text_field=text_field):
         for number in range(current, position.file):
             check_unchanged(files[number], before[number])
         current = position.file
