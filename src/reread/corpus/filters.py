@@ -54,7 +54,7 @@ TOP_NGRAM = {2: 0.20, 3: 0.18, 4: 0.16}
 REPEATED_NGRAMS = {5: 0.15, 6: 0.14, 7: 0.13, 8: 0.12, 9: 0.11, 10: 0.10}
 """Rae et al. 2021, table A1."""
 
-LANGUAGE_CHARS = 5000
+LANGUAGE_CHARS = 2000
 """How much of a document its language is told from."""
 
 
@@ -211,9 +211,15 @@ def gopher_repetition(document: Document) -> str | None:
         # Wrapping products of odd numbers: two n-grams of one document collide about never.
         hashes = (hashes[:-1] * np.uint64(0x9E3779B97F4A7C15)) ^ (ids[n - 1 :] * np.uint64(0xC2B2AE3D27D4EB4F))
         hashes = hashes ^ (hashes >> np.uint64(31))
-        if n in TOP_NGRAM and _top_ngram_chars(hashes, ends, n) > TOP_NGRAM[n] * ends[-1]:
+        order = np.argsort(hashes, kind="stable")
+        in_order = hashes[order]
+        same = in_order[1:] == in_order[:-1]
+        if not same.any():
+            # Nor can a longer one be repeated.
+            break
+        if n in TOP_NGRAM and _top_ngram_chars(order, same, ends, n) > TOP_NGRAM[n] * ends[-1]:
             return f"top_{n}gram"
-        if n in REPEATED_NGRAMS and _repeated_ngram_chars(hashes, lengths, n) > REPEATED_NGRAMS[n] * ends[-1]:
+        if n in REPEATED_NGRAMS and _repeated_ngram_chars(order[1:][same], lengths, n) > REPEATED_NGRAMS[n] * ends[-1]:
             return f"repeated_{n}grams"
     return None
 
@@ -227,27 +233,23 @@ def _repeated(pieces: Sequence[str]) -> tuple[int, int]:
     )
 
 
-def _top_ngram_chars(hashes: npt.NDArray[np.uint64], ends: npt.NDArray[np.int64], n: int) -> int:
-    """Characters of all occurrences of the n-gram that occurs most often; 0 where none occurs twice."""
-    _, first, counts = np.unique(hashes, return_index=True, return_counts=True)
-    most = int(counts.max())
-    if most < 2:
-        return 0
-    starts = first[counts == most]
-    return most * int((ends[starts + n] - ends[starts]).max())
+def _top_ngram_chars(
+    order: npt.NDArray[np.int64], same: npt.NDArray[np.bool_], ends: npt.NDArray[np.int64], n: int
+) -> int:
+    """Characters of all occurrences of the n-gram that occurs most often, the longest of several.
+
+    order: where the n-grams begin, equal ones together; same: whether each but the first equals the one before.
+    """
+    first = np.flatnonzero(np.concatenate(([True], ~same)))
+    counts = np.diff(np.concatenate((first, [len(order)])))
+    most = counts.max()
+    starts = order[first[counts == most]]
+    return int(most * (ends[starts + n] - ends[starts]).max())
 
 
-def _repeated_ngram_chars(hashes: npt.NDArray[np.uint64], lengths: npt.NDArray[np.int64], n: int) -> int:
-    """Characters of the words in n-grams that came before, each word once."""
-    _, first = np.unique(hashes, return_index=True)
-    repeated = np.ones(len(hashes), dtype=bool)
-    repeated[first] = False
-    if not repeated.any():
-        return 0
-    change = np.zeros(len(lengths) + 1, dtype=np.int64)
-    starts = np.flatnonzero(repeated)
-    np.add.at(change, starts, 1)
-    np.add.at(change, starts + n, -1)
+def _repeated_ngram_chars(starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], n: int) -> int:
+    """Characters of the words in the n-grams that begin at `starts`, each word once."""
+    change = np.bincount(starts, minlength=len(lengths) + 1) - np.bincount(starts + n, minlength=len(lengths) + 1)
     return int(lengths[np.cumsum(change[:-1]) > 0].sum())
 
 

@@ -73,7 +73,10 @@ def find_files(corpora: Sequence[str]) -> list[CorpusFile]:
 
 def _place(file: CorpusFile) -> str:
     """Where the file is, as a path with slashes."""
-    return file.path.resolve().as_posix() if file.path is not None else file.url or file.source
+    if file.path is None:
+        return file.url or file.source
+    # Unlike Path.resolve, no error for a link that leads back to itself.
+    return Path(os.path.realpath(file.path)).as_posix()
 
 
 def _files_of(corpus: str) -> list[CorpusFile]:

@@ -54,6 +54,8 @@ def detect_format(path: Openable) -> str:
         # Office documents, e-books and programs are ZIP files too.
         return "zip" if suffix == ".zip" else "binary"
     head = read_head(path)
+    if head.startswith(UTF16_MARKS):
+        head = head.decode("utf-16", "ignore").encode("utf-8", "ignore")
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if start.startswith(b"WARC/"):
         return "warc"
@@ -83,7 +85,7 @@ def _format_of_text(head: bytes, start: bytes, suffix: str) -> str:
         return "text"
     if start[:1] == b"{" or (start[:1] == b'"' and suffix in ("", ".zst")):
         return _json_layout(start)
-    if b"\x00" in head and not head.startswith(UTF16_MARKS):
+    if b"\x00" in head:
         return "binary"
     return "text"
 

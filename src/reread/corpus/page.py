@@ -35,7 +35,7 @@ NOISE_CLASSES = frozenset(
         # MediaWiki's own marks of what is not the article: navigation, maintenance boxes, edit links, categories.
         "navbox", "navbox-styles", "vertical-navbox", "sidebar", "metadata", "ambox", "tmbox", "ombox", "cmbox",
         "fmbox", "mbox-small", "navigation-not-searchable", "mw-editsection", "mw-jump-link", "mw-empty-elt",
-        "mw-indicators", "noprint", "catlinks", "printfooter", "toc", "toctitle", 
+        "mw-indicators", "noprint", "catlinks", "printfooter", "toc", "toctitle",
         "mw-cite-backlink", "sistersitebox", "portalbox", "portal-bar", "authority-control", "stub", "asbox",
         "shortdescription", "mw-hidden-catlinks", "jump-to-nav", "mw-reflink-text-bracket",
         # Drawn a second time, or for screen readers alone: MathJax' and KaTeX' renderings of a formula kept as TeX.

@@ -119,9 +119,9 @@ def _dedup(
     decisions_path = out / WORK / "decisions.npy"
     if not decisions_path.exists():
         _decide(jobs, states, decisions_path, opened("bands compared"))
-    over_files(
-        _write, [job for job in jobs if not job.work("written.json").exists()], workers, opened("documents written")
-    )
+    unwritten = [job for job in jobs if not job.work("written.json").exists()]
+    n_unwritten = sum(states[job.number]["n_documents"] for job in unwritten)
+    over_files(_write, unwritten, workers, opened("documents written"), n_unwritten)
     written = [json.loads(job.work("written.json").read_bytes()) for job in jobs]
     join_files([job.work("duplicates.jsonl") for job in jobs], out / "duplicates.jsonl")
     join_files([job.work("rejects.jsonl") for job in jobs], out / "rejects.jsonl")
@@ -289,7 +289,7 @@ def _write(job: _Job, tick: Tick) -> None:
     names = _Names(job)
     counts = {"exact": 0, "near": 0}
     n_kept = n_bytes = place = 0
-    changed = CorpusError(f"{job.file.path} changed while it was read; let it rest, then start over in another --out")
+    changed = CorpusError(f"{job.file.name} changed while it was read; let it rest, then start over in another --out")
     with (
         atomic_zstd(job.out / "clean" / job.clean_name) as clean,
         atomic_file(job.work("duplicates.jsonl")) as duplicates,

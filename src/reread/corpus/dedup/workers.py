@@ -26,10 +26,12 @@ def over_files(
     jobs: Sequence[Job],
     workers: int,
     progress: Callable[[int, int | None], None],
+    total: int | None = None,
 ) -> None:
     """Call `work` on every job, in `workers` processes where that is more than one.
 
-    work: a module's function, which marks its own job as finished. progress: (documents done, None). An error in
+    work: a module's function, which marks its own job as finished. progress: called with (documents done, total).
+    An error in
     one job stops the others at their next document, and is raised here.
     """
     if workers == 1 or len(jobs) < 2:
@@ -39,11 +41,11 @@ def over_files(
             nonlocal done
             done += n
             if done % TICK == 0:
-                progress(done, None)
+                progress(done, total)
 
         for job in jobs:
             work(job, tick)
-        progress(done, None)
+        progress(done, total)
         return
     import multiprocessing
 
@@ -55,7 +57,7 @@ def over_files(
         waiting = {pool.submit(_work, work, job) for job in jobs}
         while waiting:
             finished, waiting = wait(waiting, timeout=POLL_SECONDS, return_when=FIRST_EXCEPTION)
-            progress(counter.value, None)
+            progress(counter.value, total)
             for future in finished:
                 failure = future.result()
                 if failure is not None:
