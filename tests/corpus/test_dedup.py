@@ -134,13 +134,13 @@ def test_a_run_that_broke_off_anywhere_ends_with_the_same_bytes(
 
 def test_a_killed_run_ends_with_the_same_bytes(tmp_path: Path) -> None:
     for number in range(6):
-        write(tmp_path / f"in/{number}.jsonl", [text(seed, 400) for seed in range(number * 90, number * 90 + 120)])
+        write(tmp_path / f"in/{number}.jsonl", [text(seed, 200) for seed in range(number * 70, number * 70 + 100)])
     command = [sys.executable, "-m", "reread", "dedup", str(tmp_path / "in"), "--out"]
     assert subprocess.run([*command, str(tmp_path / "whole")], capture_output=True, check=False).returncode == 0
     draw = random.Random(0)
-    for _ in range(3):
+    for _ in range(2):
         process = subprocess.Popen([*command, str(tmp_path / "killed")], stdout=subprocess.DEVNULL)
-        time.sleep(draw.uniform(0.3, 1.5))
+        time.sleep(draw.uniform(0.4, 1.2))
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     assert subprocess.run([*command, str(tmp_path / "killed")], capture_output=True, check=False).returncode == 0

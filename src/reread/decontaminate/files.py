@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from reread.corpus import CorpusFile, Position, Rejects, find_files, no_documents, read_from
+from reread.corpus.output import atomic_file, join_files, record_line
 from reread.decontaminate.clean import Action, Summary, check_action, decontaminate, finding_row
 from reread.decontaminate.index import DEFAULT_THRESHOLD, QuestionIndex, Rule
 from reread.errors import RunFolderError, UsageError
 from reread.runs import content_hash, write_json_atomically
-from reread.types import Document, Question
+from reread.types import Question
 
 SETTINGS = "decontaminate.json"
 COMPRESSION = 4
@@ -65,8 +64,8 @@ def decontaminate_corpus(
     if total.n_documents == 0:
         raise no_documents(corpora, rejects_counts)
     parts = [out / "parts" / f"{number:05d}" for number in range(len(files))]
-    _join([part.with_suffix(".findings.jsonl") for part in parts], out / "findings.jsonl")
-    _join([part.with_suffix(".rejects.jsonl") for part in parts], out / "rejects.jsonl")
+    join_files([part.with_suffix(".findings.jsonl") for part in parts], out / "findings.jsonl")
+    join_files([part.with_suffix(".rejects.jsonl") for part in parts], out / "rejects.jsonl")
     summary = _summary(total, plain_total, index, action, dict(rejects_counts.counts))
     write_json_atomically(out / "summary.json", summary)
     return summary
@@ -89,7 +88,7 @@ def _one_file(
     rejects_path.unlink(missing_ok=True)
     with (
         Rejects(rejects_path) as rejects,
-        _atomic(part.with_suffix(".findings.jsonl")) as findings_file,
+        atomic_file(part.with_suffix(".findings.jsonl")) as findings_file,
         _atomic_gzip(clean_path if action != "audit" else None) as clean_file,
     ):
         documents = (document for _, document in read_from([file], Position(0, 0), rejects=rejects))
@@ -101,7 +100,7 @@ def _one_file(
                 line = finding_row(document.id, document.source, finding)
                 findings_file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
             if clean_file is not None and cleaned.left is not None:
-                clean_file.write(json.dumps(_record(cleaned.left), ensure_ascii=False).encode() + b"\n")
+                clean_file.write(record_line(cleaned.left))
             if progress is not None and summary.n_documents % 64 == 0:
                 progress(n_before + summary.n_documents, None)
     write_json_atomically(
@@ -113,12 +112,6 @@ def _one_file(
             "rejects": dict(rejects.counts),
         },
     )
-
-
-def _record(document: Document) -> dict[str, Any]:
-    """The record as a corpus file has it: the document's own fields beside its further ones."""
-    own = {"id": document.id, "title": document.title, "text": document.text, "url": document.url}
-    return {**document.meta, **{key: value for key, value in own.items() if value or key in ("id", "text")}}
 
 
 def _summary(
@@ -177,35 +170,11 @@ def _clean_names(files: Sequence[CorpusFile]) -> list[str]:
     return names
 
 
-def _join(paths: Sequence[Path], target: Path) -> None:
-    with _atomic(target) as joined:
-        for path in paths:
-            if path.exists():
-                with path.open("rb") as file:
-                    shutil.copyfileobj(file, joined)
-
-
-@contextmanager
-def _atomic(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes its name only once it is whole and on disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
 @contextmanager
 def _atomic_gzip(path: Path | None) -> Iterator[BinaryIO | None]:
     """Likewise, compressed; equal content gives equal bytes. None for no path."""
     if path is None:
         yield None
         return
-    with _atomic(path) as file, gzip.GzipFile("", "wb", COMPRESSION, file, mtime=0) as compressed:
+    with atomic_file(path) as file, gzip.GzipFile("", "wb", COMPRESSION, file, mtime=0) as compressed:
         yield cast(BinaryIO, compressed)

@@ -31,8 +31,7 @@ def over_files(
     """Call `work` on every job, in `workers` processes where that is more than one.
 
     work: a module's function, which marks its own job as finished. progress: called with (documents done, total).
-    An error in
-    one job stops the others at their next document, and is raised here.
+    An error in one job stops the others at their next document, and is raised here.
     """
     if workers == 1 or len(jobs) < 2:
         done = 0
