@@ -3,7 +3,8 @@
 from reread.datastore.build import DEFAULT_SHARD_PASSAGES, BuildReport, build
 from reread.datastore.layout import indexed_text
 from reread.datastore.merge import merge
-from reread.datastore.store import Datastore, Found, SearchKind, fuse
+from reread.datastore.search import Found, Searcher, SearchKind, fuse
+from reread.datastore.store import Datastore
 from reread.datastore.subset import subset
 from reread.datastore.verify import verify
 
@@ -13,6 +14,7 @@ __all__ = [
     "Datastore",
     "Found",
     "SearchKind",
+    "Searcher",
     "build",
     "fuse",
     "indexed_text",

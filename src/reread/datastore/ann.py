@@ -324,7 +324,7 @@ class AnnIndex:
                 # FAISS trusts its files; a cut or swapped one must not reach it.
                 if path.stat().st_size != expected:
                     raise RuntimeError(f"{path.stat().st_size} bytes instead of {expected}")
-                index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+                index = faiss.read_index(str(path), getattr(faiss, "IO_FLAG_MMAP_IFC", faiss.IO_FLAG_MMAP))
                 if index.d != self.exact.dimension or index.ntotal != self._shards[number].n_passages:
                     raise RuntimeError(f"{index.ntotal} vectors of {index.d} dimensions")
             except (OSError, RuntimeError) as error:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from reread.datastore.ann import AnnIndex, open_ann
-from reread.datastore.bm25 import best_rows, weigh_queries
+from reread.datastore.bm25 import WeightedTerm, best_rows, document_frequencies, weigh_queries
 from reread.datastore.exact import ExactIndex
 from reread.datastore.layout import SHARDS, TOMBSTONES, read_store_file
-from reread.datastore.lexical import ANALYSER
+from reread.datastore.lexical import ANALYSER, LexicalShard
+from reread.datastore.search import Found, Searcher, VectorKind, mean_length, query_vectors
 from reread.datastore.shard import Shard
-from reread.errors import DatastoreError, RunFolderError, UsageError
+from reread.errors import DatastoreError, RunFolderError
 from reread.flops import bm25_search_flops, exact_search_flops
 from reread.protocols import Embedder, Vectors
 from reread.runs import JsonLines
@@ -26,25 +27,13 @@ from reread.types import Hit, Passage
 
 logger = logging.getLogger(__name__)
 
-SearchKind = Literal["bm25", "exact", "ann", "hybrid", "hybrid-ann"]
-FUSION_K = 60
-"""Reciprocal rank fusion's constant (Cormack, Clarke and Büttcher 2009)."""
-FUSION_DEPTH = 100
-"""Hits of each part that hybrid search fuses, at least."""
-
 Located = tuple[int, int]
 """A passage's place: shard number, row."""
+FILES_PER_SHARD = 12
+"""Held open by a shard in use; every memory map counts as one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The hits of one query and the FLOPs that finding them took (query embedding included where it is counted)."""
-
-    hits: list[Hit]
-    flops: float
-
-
-class Datastore:
+class Datastore(Searcher):
     """Made by `Datastore.open`. Passages are numbered 0 to len − 1 in store order, hidden ones left out."""
 
     def __init__(self, path: Path, facts: dict[str, Any], shards: list[Shard], embedder: Embedder | None) -> None:
@@ -54,16 +43,16 @@ class Datastore:
         self._shards = shards
         # Statistics count hidden passages too, as a posting of theirs is still there.
         self.n_stored = sum(shard.n_passages for shard in shards)
-        n_tokens = sum(shard.n_tokens for shard in shards)
-        self._average_length = max(n_tokens / self.n_stored, 1e-9) if self.n_stored else 1.0
+        self.n_tokens = sum(shard.n_tokens for shard in shards)
         self._hidden: dict[int, npt.NDArray[np.bool_]] = {}
         self._hide_rows(_tombstones(path))
 
     @classmethod
-    def open(cls, path: Path | str, embedder: Embedder | None = None) -> Datastore:
+    def open(cls, path: Path | str, embedder: Embedder | None = None, shards: Sequence[str] | None = None) -> Datastore:
         """The finished datastore in the folder `path`.
 
-        embedder: needed for `exact` and `hybrid` search; must be the one the store was built with. Raises
+        embedder: needed for every search but `bm25`; must be the one the store was built with. shards: the names of
+        those to open, all by default; what it finds is then a part of the store's. Raises
         DatastoreError where there is no store, its format is another version's, no build of it is finished, or the
         embedder differs.
         """
@@ -78,17 +67,18 @@ class Datastore:
                 f"{path} was indexed with the analyser '{facts['analyser']}', this reread has '{ANALYSER}'; "
                 "build the store again"
             )
-        shards = [Shard(path / SHARDS / name) for name in facts["shards"]]
+        opened = [Shard(path / SHARDS / name) for name in (facts["shards"] if shards is None else shards)]
+        allow_open_files(FILES_PER_SHARD * len(opened))
         if embedder is not None and facts["embedder"] != embedder.spec:
             built = facts["embedder"] or "no embedder"
             raise DatastoreError(
                 f"{path} was built with {built} and is opened with {embedder.spec}; "
                 f"use {facts['embedder'] or 'bm25 search'}, or build another store"
             )
-        dimensions = {shard.facts["dimension"] for shard in shards}
+        dimensions = {shard.facts["dimension"] for shard in opened}
         if len(dimensions) > 1:
             raise DatastoreError(f"{path} mixes vectors of dimensions {sorted(map(str, dimensions))}; build it again")
-        return cls(path, facts, shards, embedder)
+        return cls(path, facts, opened, embedder)
 
     @property
     def embedder_spec(self) -> str | None:
@@ -109,70 +99,36 @@ class Datastore:
     def __len__(self) -> int:
         return self.n_stored - sum(int(hidden.sum()) for hidden in self._hidden.values())
 
-    # Search
-
-    def search(self, queries: Sequence[str], k: int, kind: SearchKind = "bm25") -> list[list[Hit]]:
-        """For each query its k best passages, best first, fewer where fewer match (bm25) or exist.
-
-        Equal scores are ordered by passage id. `exact` and `hybrid` need the store's embedder (see open).
-        """
-        return [found.hits for found in self.find(queries, k, kind)]
-
-    def find(self, queries: Sequence[str], k: int, kind: SearchKind = "bm25") -> list[Found]:
-        """As `search`, with the FLOPs of each query."""
-        if k < 1:
-            raise UsageError(f"the number of hits must be at least 1, not {k}")
-        if kind not in get_args(SearchKind):
-            raise UsageError(f"unknown search kind {kind}; use one of {', '.join(get_args(SearchKind))}")
-        if kind == "bm25":
-            return self._bm25(queries, k)
-        if kind in ("exact", "ann"):
-            return self._dense(queries, k, kind)
-        depth = max(k, FUSION_DEPTH)
-        dense = self._dense(queries, depth, "exact" if kind == "hybrid" else "ann")
-        return [
-            Found(fuse([a.hits, b.hits])[:k], a.flops + b.flops)
-            for a, b in zip(self._bm25(queries, depth), dense, strict=True)
-        ]
+    # Search (search and find: Searcher)
 
     def _bm25(self, queries: Sequence[str], k: int) -> list[Found]:
-        lexical = [shard.lexical for shard in self._shards]
-        weighted = weigh_queries(queries, lexical, self.n_stored)
+        weighted = weigh_queries(queries, self._lexical, self.n_stored)
+        return self.find_weighted(weighted, mean_length(self.n_tokens, self.n_stored), k)
+
+    def find_weighted(self, queries: Sequence[Sequence[WeightedTerm]], average_length: float, k: int) -> list[Found]:
+        """As `find` by bm25, with the weights of the queries' terms and the passages' average length given."""
         found = []
         for terms, best in zip(
-            weighted, best_rows(lexical, weighted, self._average_length, k, self._hidden), strict=True
+            queries, best_rows(self._lexical, queries, average_length, k, self._hidden), strict=True
         ):
-            places = list(zip(best.shards.tolist(), best.rows.tolist(), strict=True))
+            places = zip(best.shards.tolist(), best.rows.tolist(), strict=True)
             hits = self._hits(list(zip(places, best.scores.tolist(), strict=True)), k, "bm25")
             found.append(Found(hits, bm25_search_flops(sum(term.df for term in terms))))
         return found
 
-    def _dense(self, queries: Sequence[str], k: int, kind: Literal["exact", "ann"]) -> list[Found]:
-        if self.dimension is None:
-            raise DatastoreError(f"{self.path} holds no vectors; search it with bm25, or build it with --embedder")
-        if self.embedder is None:
-            raise DatastoreError(
-                f"vector search in {self.path} needs the embedder {self.embedder_spec}: give it to open"
-            )
-        if not queries:
-            return []
-        flops_before = getattr(self.embedder, "flops", 0.0)
-        vectors = self.embedder.encode_queries(list(queries))
-        if vectors.shape != (len(queries), self.dimension):
-            raise DatastoreError(
-                f"the embedder {self.embedder.spec} gave vectors of shape {vectors.shape} for {len(queries)} queries; "
-                f"{self.path} holds {self.dimension} dimensions: use the model it was built with"
-            )
-        if not np.isfinite(vectors).all() or not vectors.any(axis=1).all():
-            wrong = int(np.flatnonzero(~(np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)))[0])
-            raise DatastoreError(
-                f"the embedder {self.embedder.spec} gave a vector of NaN, infinity or zeros for query {wrong + 1} "
-                f"({queries[wrong][:60]!r}); leave that query out, or check the model"
-            )
-        flops = (getattr(self.embedder, "flops", 0.0) - flops_before) / len(queries)
+    def document_frequencies(self, terms: Sequence[str]) -> dict[str, int]:
+        """In how many of its passages, hidden ones counted, each term (a stem) occurs."""
+        return document_frequencies(self._lexical, terms)
+
+    @property
+    def _lexical(self) -> list[LexicalShard]:
+        return [shard.lexical for shard in self._shards]
+
+    def _dense(self, queries: Sequence[str], k: int, kind: VectorKind) -> list[Found]:
+        vectors, flops = query_vectors(self, queries)
         return [replace(found, flops=found.flops + flops) for found in self.find_vectors(vectors, k, kind)]
 
-    def find_vectors(self, vectors: Vectors, k: int, kind: Literal["exact", "ann"] = "exact") -> list[Found]:
+    def find_vectors(self, vectors: Vectors, k: int, kind: VectorKind = "exact") -> list[Found]:
         """As `find` with query vectors, float32 (q, d), that an embedder made already; FLOPs of the search alone."""
         if kind == "ann":
             flops, bests = self._ann_index.flops(k), self._ann_index.search(vectors, k, self._hidden)
@@ -302,6 +258,18 @@ class Datastore:
                 self._hidden[number][row] = True
 
 
+def allow_open_files(n: int) -> None:
+    """Raises this process' limit of open files where n more may not fit, as far as the system lets it."""
+    try:
+        import resource
+    except ImportError:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = n + 1024 if hard == resource.RLIM_INFINITY else min(n + 1024, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def _tombstones(store: Path) -> Iterator[str]:
     """The ids of the hidden passages. Raises DatastoreError for a damaged line: hidden passages must stay hidden."""
     refusal = f"{store / TOMBSTONES} is damaged; for what to do run: reread verify {store}"
@@ -323,23 +291,3 @@ def _by_shard(places: Sequence[Located], read: Any) -> list[Any]:
         for i, value in zip(indexes, read(number, [places[i][1] for i in indexes]), strict=True):
             found[i] = value
     return found
-
-
-def fuse(rankings: Sequence[Sequence[Hit]], k: int = FUSION_K) -> list[Hit]:
-    """Reciprocal rank fusion: every passage scores Σ 1 / (k + rank) over the rankings that hold it; ties by id.
-
-    Stages of all rankings are kept, with "rrf" behind them (Cormack, Clarke and Büttcher 2009).
-    """
-    scores: dict[str, float] = {}
-    hits: dict[str, Hit] = {}
-    stages: dict[str, dict[str, float]] = {}
-    for ranking in rankings:
-        for hit in ranking:
-            passage_id = hit.passage.id
-            scores[passage_id] = scores.get(passage_id, 0.0) + 1.0 / (k + hit.rank)
-            hits.setdefault(passage_id, hit)
-            known = stages.setdefault(passage_id, {})
-            for stage, score in hit.stages.items():
-                known[stage] = max(score, known.get(stage, score))
-    order = sorted(scores, key=lambda passage_id: (-scores[passage_id], passage_id))
-    return [Hit(hits[i].passage, rank, scores[i], {**stages[i], "rrf": scores[i]}) for rank, i in enumerate(order, 1)]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from reread.datastore import Datastore, SearchKind, fuse
+from reread.datastore import Searcher, SearchKind, fuse
 from reread.errors import UsageError
 from reread.protocols import Reranker
 from reread.retrieval.queries import QueryMaking, queries_for
@@ -31,15 +31,16 @@ class Retrieval:
 
 
 class Retriever:
-    """Searches one datastore in one way.
+    """Searches one store in one way.
 
     kind: how the store is searched (Datastore.search). making: question (one query) or options (one query an
-    option, fused by reciprocal rank). reranker: scores the best `fetch_k` against the question's text. Raises UsageError for impossible numbers.
+    option, fused by reciprocal rank). reranker: scores the best `fetch_k` against the question's text. Raises
+    UsageError for impossible numbers.
     """
 
     def __init__(
         self,
-        datastore: Datastore,
+        datastore: Searcher,
         kind: SearchKind = "bm25",
         making: QueryMaking = "question",
         reranker: Reranker | None = None,
