@@ -24,7 +24,7 @@ HEAD_BYTES = 256 * 1024
 """How far into a page its own address is looked for."""
 
 _LINK = re.compile(rb"<(?:link|meta)\s[^>]{0,4096}>", re.IGNORECASE)
-_ATTRIBUTE = re.compile(rb"""([a-z:-]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"']+))""", re.IGNORECASE)
+_ATTRIBUTE = re.compile(rb"""([a-z:-]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"'][^\s>]*))""", re.IGNORECASE)
 _SAVED_FROM = re.compile(rb"<!--\s*saved from url=\(\d+\)(\S+)\s*-->", re.IGNORECASE)
 _SINGLE_FILE = re.compile(rb"Page saved with SingleFile\s+url:\s*(\S+)", re.IGNORECASE)
 
