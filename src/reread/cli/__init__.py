@@ -8,7 +8,20 @@ import sys
 import typer
 
 from reread import __version__
-from reread.cli import ask, build, decontaminate, dedup, evaluation, multiplier, pretrain, probe, report, search, store
+from reread.cli import (
+    ask,
+    build,
+    decontaminate,
+    dedup,
+    evaluation,
+    extract,
+    multiplier,
+    pretrain,
+    probe,
+    report,
+    search,
+    store,
+)
 from reread.cli.hits import plain
 from reread.errors import RereadError
 
@@ -38,7 +51,7 @@ def _root(
 
 for panel, commands in {
     "Start here": (probe.demo, ask.ask),
-    "Datastores": (dedup.dedup, build.build, search.search, store.verify),
+    "Datastores": (extract.extract, dedup.dedup, build.build, search.search, store.verify),
     "Experiments": (probe.probe, evaluation.eval_, decontaminate.decontaminate, pretrain.pretrain),
     "Analysis": (multiplier.multiplier, report.report),
 }.items():

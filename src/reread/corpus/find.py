@@ -15,6 +15,7 @@ from reread.errors import CorpusError
 
 HUB_PREFIX = "hf:"
 DATASTORE_MARK = "datastore.json"
+EXTRACTION_MARK = ".extract"
 KINDS = "a file, a folder, a glob, a URL on an object store or hf:DATASET"
 
 
@@ -149,9 +150,9 @@ def _walk(folder: Path) -> Iterator[Path]:
     while pending:
         with os.scandir(pending.pop()) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
-                if entry.name.startswith("."):
-                    continue
                 path = Path(entry.path)
+                if entry.name.startswith(".") or _is_extraction_log(path):
+                    continue
                 if _is_folder(path):
                     identity = _identity(path)
                     if identity not in seen and not (path / DATASTORE_MARK).is_file():
@@ -159,6 +160,11 @@ def _walk(folder: Path) -> Iterator[Path]:
                         pending.append(path)
                 elif path.is_file() or (path.is_symlink() and not _exists(path)):
                     yield path
+
+
+def _is_extraction_log(path: Path) -> bool:
+    """Whether a file is the list of rejects beside what `reread extract` wrote, which is a corpus otherwise."""
+    return path.name == "rejects.jsonl" and (path.parent / EXTRACTION_MARK).is_dir()
 
 
 def _is_folder(path: Path) -> bool:
