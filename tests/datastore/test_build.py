@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from corpora import DOCUMENTS, CountingEmbedder, HashEmbedder, random_documents, settings, tree, write_corpus
+from corpora import DOCUMENTS, CountingEmbedder, HashEmbedder, settings, tree, write_corpus
 
 from reread.datastore import Datastore, build, verify
 from reread.errors import CorpusError, DatastoreError, RereadError, UsageError
@@ -105,29 +103,6 @@ def test_going_on_touches_no_finished_shard(tmp_path: Path) -> None:
     report = build([], tmp_path / "s", documents=DOCUMENTS, **settings(200))  # type: ignore[arg-type]
     assert finished and report.n_new_shards == report.n_shards - len(finished)
     assert {path: path.stat().st_mtime_ns for path in before} == before
-
-
-def test_kill_nine_at_any_moment_then_finishing_gives_the_same_bytes(tmp_path: Path) -> None:
-    corpus = write_corpus(tmp_path / "c.jsonl", random_documents(2500, seed=3), bad_lines=40)
-    code = (
-        "import sys; from pathlib import Path; from reread.datastore import build\n"
-        "build([sys.argv[1]], Path(sys.argv[2]), chunk_words=20, shard_passages=1500)\n"
-    )
-
-    def start(store: Path) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-c", code, str(corpus), str(store)])
-
-    assert start(tmp_path / "whole").wait() == 0
-    rng = np.random.default_rng(0)
-    for _ in range(3):
-        process = start(tmp_path / "killed")
-        deadline = time.monotonic() + float(rng.uniform(0.1, 1.2))
-        while time.monotonic() < deadline and process.poll() is None:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert start(tmp_path / "killed").wait() == 0
-    assert tree(tmp_path / "killed") == tree(tmp_path / "whole")
 
 
 def test_building_again_changes_nothing(tmp_path: Path) -> None:

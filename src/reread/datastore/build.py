@@ -328,6 +328,7 @@ def _watched(
         current = position.file
         meter.read(position, len(document.text))
         yield position, document
+    meter.read_all()
 
 
 class _Waiting(Rejects):
@@ -457,6 +458,10 @@ class _Meter:
     def read(self, position: Position, n_chars: int) -> None:
         if self._corpus is not None:
             self._corpus.read(position, n_chars)
+
+    def read_all(self) -> None:
+        if self._corpus is not None:
+            self._corpus.read_all()
 
     def cut(self, n_passages: int) -> None:
         self._n_cut = n_passages

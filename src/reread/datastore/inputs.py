@@ -131,6 +131,10 @@ class CorpusBytes:
             self._file, self._chars_here = self._file + 1, 0
         self._chars_here += n_chars
 
+    def read_all(self) -> None:
+        """Take in that nothing is left to read."""
+        self._file = len(self._sizes)
+
     @property
     def share(self) -> float:
         """Of the corpus that was read, from 0 to 1."""

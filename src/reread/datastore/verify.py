@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from reread.corpus.find import HUB_PREFIX
+from reread.datastore.ann import ANN_FILE
 from reread.datastore.layout import (
+    CHECKSUM,
     REJECTS,
     SHARD_FILE,
     SHARDS,
@@ -43,6 +45,10 @@ def verify(store: Path, progress: Callable[[int, int | None], None] | None = Non
         problems.extend(_shard_problems(store, name, facts))
         if progress is not None:
             progress(done, len(facts["shards"]))
+    if (store / ANN_FILE).is_file() and not _is_sound_json(store / ANN_FILE):
+        problems.append(
+            f"{ANN_FILE} is damaged; delete it, then run again with --ann the reread build command that made {store}"
+        )
     problems.extend(_reject_problems(store, facts))
     problems.extend(_tombstone_problems(store, shards_are_sound=not problems))
     return problems
@@ -57,7 +63,30 @@ def _shard_problems(store: Path, name: str, facts: dict[str, Any]) -> list[str]:
         files = shard_facts(folder)["files"]
     except (DatastoreError, KeyError):
         return [f"shard {name} has a damaged shard.json; {remedy}"]
-    return [f"shard {name}{problem}; {remedy}" for problem in _file_problems(folder, files)]
+    problems = [f"shard {name}{problem}; {remedy}" for problem in _file_problems(folder, files)]
+    return problems + [f"shard {name}{problem}" for problem in _ann_problems(store, folder)]
+
+
+def _ann_problems(store: Path, folder: Path) -> Iterator[str]:
+    """Of the approximate index, which is made of the shard's vectors and can be made again from them."""
+    path = folder / ANN_FILE
+    if not path.is_file():
+        return
+    remedy = f"delete it and {path}, then run again with --ann the reread build command that made {store}"
+    if not _is_sound_json(path):
+        yield f" has a damaged {ANN_FILE}; {remedy}"
+        return
+    files = json.loads(path.read_bytes()).get("files", {})
+    yield from (f"{problem}; {remedy}" for problem in _file_problems(folder, files))
+
+
+def _is_sound_json(path: Path) -> bool:
+    """Whether a file that holds its own checksum is what was written."""
+    try:
+        facts = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(facts, dict) and CHECKSUM in facts and is_signed_rightly(facts)
 
 
 def _file_problems(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
