@@ -117,9 +117,7 @@ def extract_corpus(
         out,
         sum(state["n_documents"] for state in states),
         sum(state["text_bytes"] for state in states),
-        tuple(
-            job.shard_name(place) for job, state in zip(jobs, states, strict=True) for place in range(state["n_shards"])
-        ),
+        tuple(shards),
         dict(rejects.counts),
     )
     if report.n_documents == 0 and not filters:

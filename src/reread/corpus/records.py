@@ -15,6 +15,8 @@ TEXT_FIELDS = (
     "markdown", "abstract", "string",
 )  # fmt: skip
 """In order of preference: Dolma, FineWeb, RedPajama, Anserini, CORD and others; compared without case."""
+HTML_FIELDS = ("html", "raw_html", "html_content")
+"""Read where a record has no text of its own."""
 ID_FIELDS = ("id", "_id", "docid", "doc_id", "document_id", "docno", "uuid", "warc_record_id", "warc-record-id")
 TITLE_FIELDS = ("title", "page_title", "headline")
 URL_FIELDS = ("url", "uri", "link", "source_url", "warc_target_uri", "warc-target-uri")
@@ -47,6 +49,8 @@ def make_document(
     else:
         key, text = _find(record, TEXT_FIELDS, _as_text)
     title_key, title = _find(record, TITLE_FIELDS, _as_string)
+    if text is None and text_field is None:
+        key, text, title = _page(record, title)
     if text is None:
         return Unreadable("no_text")
     # A record with a title alone (a reference without abstract) is a document of one line.
@@ -68,6 +72,17 @@ def make_document(
         url=clean(url or "").strip(),
         meta=meta,
     )
+
+
+def _page(record: Mapping[str, Any], title: str | None) -> tuple[str, str | None, str | None]:
+    """(field, text, title) of a record that holds a web page; its own title stays."""
+    key, html = _find(record, HTML_FIELDS, _as_string)
+    if html is None:
+        return "", None, title
+    from reread.corpus.html import html_text
+
+    text, page_title = html_text(clean(html).encode(), "utf-8")
+    return key, text, title or page_title
 
 
 def _named(record: Mapping[str, Any], field: str) -> tuple[str, str | None]:
