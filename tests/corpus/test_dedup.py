@@ -276,7 +276,12 @@ def test_a_folder_of_another_run_is_refused_naming_the_setting(corpus: str, tmp_
     with pytest.raises(RunFolderError, match="other corpus files"):
         dedup_corpus([corpus + "/a.jsonl"], tmp_path / "out")
     with pytest.raises(RunFolderError, match="not empty"):
-        dedup_corpus([corpus], tmp_path / "in")
+        dedup_corpus([corpus], tmp_path)
+
+
+def test_a_folder_inside_the_corpus_is_refused(corpus: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="lies in the corpus folder"):
+        dedup_corpus([corpus], tmp_path / "in" / "out")
 
 
 def test_a_finished_run_is_left_as_it_is(corpus: str, tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ documents are then gone through in corpus order: one that is similar enough to o
 So what is dropped has a measured neighbour that stays, chains of small changes do not carry far, the first of equals
 stays, and nothing depends on the order in which pairs are found.
 
-Sorting takes 2²⁴ documents at a time (those whose hash begins alike), about 0.7 GB; beside that stand 8 bytes a
-document for the clusters and 13 for the decisions. Sketches and band hashes are memory-mapped.
+Sorting takes about 2²⁴ documents at a time (those whose hash begins alike), in about 0.7 GB; beside that stand 8 bytes
+a document for the clusters, 13 for the decisions and at most 20 while clusters are gone through, so about 40 GB for
+10⁹ documents. Keys, sketches and band hashes are memory-mapped.
 """
 
 from __future__ import annotations

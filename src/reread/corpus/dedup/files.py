@@ -34,6 +34,8 @@ from reread.runs import write_json_atomically
 
 SETTINGS = "dedup.json"
 WORK = "work"
+FILES = "files.json"
+"""In work/: every corpus file's name and the number of its first document."""
 BATCH = 256
 """Documents sketched together."""
 
@@ -84,6 +86,10 @@ def dedup_corpus(
     if not settings.exact_only:
         check_rensa()
     accepted = make_filter(filters)
+    for corpus in corpora:
+        # What is written there would be part of the corpus when the run goes on.
+        if Path(corpus).is_dir() and out.resolve().is_relative_to(Path(corpus).resolve()):
+            raise UsageError(f"{out} lies in the corpus folder {corpus}; give an --out outside of it")
     files = find_files(corpora)
     opened = stage or (lambda _title: lambda _done, _total: None)
     with full_disk(out):
@@ -116,6 +122,7 @@ def _dedup(
         _clear(out)
         raise no_documents(corpora, rejected)
     jobs = [_Job(n, j.file, out, settings, j.filters, j.clean_name, firsts[n]) for n, j in enumerate(jobs)]
+    write_json_atomically(out / WORK / FILES, {"names": [file.name for file in files], "firsts": firsts})
     decisions_path = out / WORK / "decisions.npy"
     if not decisions_path.exists():
         _decide(jobs, states, decisions_path, opened("bands compared"))
@@ -225,7 +232,8 @@ def _read(job: _Job, tick: Tick) -> None:
 def _decide(jobs: Sequence[_Job], states: Sequence[Mapping[str, Any]], path: Path, progress: Progress) -> None:
     settings = jobs[0].settings
     work = path.parent
-    keys = np.concatenate([_array(job.work("keys"), np.dtype("<u8"), 2) for job in jobs])
+    join_files([job.work("keys") for job in jobs], work / "all.keys")
+    keys = _array(work / "all.keys", np.dtype("<u8"), 2)
     sketches = hashes = None
     if not settings.exact_only:
         bands, rows = settings.bands
@@ -237,8 +245,8 @@ def _decide(jobs: Sequence[_Job], states: Sequence[Mapping[str, Any]], path: Pat
     decisions = decide(keys, sketches, hashes, settings.threshold, progress)
     with atomic_file(path) as file:
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(decisions))
-        file.write(decisions.tobytes())
-    for name in ("all.sketches", "bands.npy"):
+        file.write(decisions.view(np.uint8).data)
+    for name in ("all.keys", "all.sketches", "bands.npy"):
         (work / name).unlink(missing_ok=True)
 
 
@@ -253,16 +261,11 @@ def _array(path: Path, dtype: np.dtype[Any], columns: int) -> npt.NDArray[Any]:
 class _Names:
     """The file, record number and id of a document by its number in the corpus."""
 
-    def __init__(self, job: _Job) -> None:
-        self._work = job.out / WORK
-        counts = []
-        self._files = []
-        settings = json.loads((job.out / SETTINGS).read_bytes())
-        for number, (name, _) in enumerate(settings["files"]):
-            state = json.loads((self._work / f"{number:05d}.read.json").read_bytes())
-            counts.append(state["n_documents"])
-            self._files.append(name)
-        self._firsts = np.cumsum([0, *counts])
+    def __init__(self, work: Path) -> None:
+        self._work = work
+        table = json.loads((work / FILES).read_bytes())
+        self._files = table["names"]
+        self._firsts = np.array(table["firsts"])
 
     def __call__(self, document: int) -> tuple[str, int, str]:
         number = int(np.searchsorted(self._firsts, document, side="right")) - 1
@@ -286,7 +289,7 @@ def _write(job: _Job, tick: Tick) -> None:
     decisions = np.load(job.out / WORK / "decisions.npy", mmap_mode="r", allow_pickle=False)
     assert decisions.dtype == DECISION
     records = _array(job.work("records"), np.dtype("<u8"), 1)[:, 0]
-    names = _Names(job)
+    names = _Names(job.out / WORK)
     counts = {"exact": 0, "near": 0}
     n_kept = n_bytes = place = 0
     changed = CorpusError(f"{job.file.name} changed while it was read; let it rest, then start over in another --out")
