@@ -15,6 +15,7 @@ import re
 import threading
 import unicodedata
 from itertools import groupby
+from typing import TypeVar
 
 ANALYSER = (
     "case, compatibility forms and accents folded, words of two letters or more (cut at 64), pairs of characters in "
@@ -51,6 +52,8 @@ SPACELESS_SCRIPTS = (
 
 _PLAIN_LETTERS = {"æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ħ": "h", "ı": "i", "ŋ": "n"}
 """Latin letters that are no base letter with a mark, as Lucene's ASCIIFolding writes them."""
+
+Word = TypeVar("Word", str, bytes)
 
 _ASCII_WORD = re.compile(r"\w\w+")
 
@@ -116,11 +119,11 @@ class _Stemmers(threading.local):
 _stemmers: _Stemmers | None = None
 
 
-def stem_words(words: list[str]) -> list[str]:
+def stem_words(words: list[Word]) -> list[Word]:
     global _stemmers
     if _stemmers is None:
         _stemmers = _Stemmers()
-    stems: list[str] = _stemmers.english.stemWords(words)
+    stems: list[Word] = _stemmers.english.stemWords(words)
     return stems
 
 

@@ -16,19 +16,20 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from reread.datastore.analyser import stems_of
-from reread.datastore.bm25_kernel import compiled
+from reread.datastore.bm25_kernel import BUCKETS, compiled
 from reread.datastore.lexical import LexicalShard, joined_terms
 
 Array = npt.NDArray[Any]
 
-MAX_SCORES = 1 << 20
-"""Scores kept for all queries that are searched together."""
+QUERIES_AT_ONCE = 256
+"""Queries that one call of the compiled loop takes: bounds its memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ def best_rows(
     hidden: per shard number bool (n,), the passages that must not be found. n_threads: queries are divided among so
     many; results do not depend on it.
     """
-    at_once = max(1, min(MAX_SCORES // k, -(-len(queries) // n_threads)))
+    at_once = max(1, min(QUERIES_AT_ONCE, -(-len(queries) // n_threads)))
     groups = [queries[i : i + at_once] for i in range(0, len(queries), at_once)]
 
     def search(group: Sequence[Sequence[WeightedTerm]]) -> list[BestRows]:
@@ -116,37 +117,30 @@ def _best_of_group(
     query_ends = np.zeros(n + 1, dtype=np.int64)
     np.cumsum([len(query) for query in queries], out=query_ends[1:])
     data, ends = joined_terms(terms)
-    k_within = min(k, max(1, sum(len(shard.lengths) for shard in shards)))
-    heaps = np.zeros((n, k_within), dtype=np.float32)
-    heap_sizes = np.zeros(n, dtype=np.int64)
+    search, merge = compiled()
+    counts = np.zeros((n, BUCKETS), dtype=np.int32)
+    floors = np.zeros(n, dtype=np.float64)
     parts = []
     for number, shard in enumerate(shards):
         places = shard.find_joined(data, ends)
-        rows, scores, counts = compiled()(
-            *(shard.ends, shard.rows, shard.tfs, shard.norms(average_length)),
-            *(query_ends, places[term_numbers], weights),
-            *(heaps, heap_sizes, hidden.get(number, _NOTHING_HIDDEN)),
+        parts.append(
+            search(
+                *(shard.ends, shard.rows, shard.tfs, shard.lengths, shard.norms(average_length)),
+                *(query_ends, places[term_numbers], weights),
+                *(k, counts, floors, hidden.get(number, _NOTHING_HIDDEN)),
+            )
         )
-        parts.append((number, rows, scores, counts))
-    if len(parts) == 1:
-        _, rows, scores, counts = parts[0]
-        starts = [0, *counts.tolist()]
-        zeros = np.zeros(len(rows), dtype=np.int64)
-        return [BestRows(zeros[a:b], rows[a:b], scores[a:b]) for a, b in zip(starts, starts[1:], strict=False)]
-    found = []
-    floors = np.where(heap_sizes == k_within, heaps[:, 0], 0.0) if n else []
-    for q in range(n):
-        spans = [(number, rows, scores, counts[q - 1] if q else 0, counts[q]) for number, rows, scores, counts in parts]
-        spans = [span for span in spans if span[3] < span[4]]
-        if not spans:
-            found.append(BestRows(_NO_ROWS, _NO_ROWS, _NO_SCORES))
-            continue
-        scores = np.concatenate([scores[a:b] for _, _, scores, a, b in spans])
-        rows = np.concatenate([rows[a:b] for _, rows, _, a, b in spans])
-        numbers = np.repeat([number for number, *_ in spans], [b - a for *_, a, b in spans])
-        kept = scores >= floors[q]
-        found.append(BestRows(numbers[kept], rows[kept], scores[kept]))
-    return found
+    sizes = np.cumsum([0, *(len(rows) for rows, _, _ in parts)])
+    all_ends = np.array(
+        [part_ends + size for (_, _, part_ends), size in zip(parts, sizes, strict=False)], dtype=np.int64
+    )
+    numbers, rows, scores, best_ends = merge(
+        np.concatenate([rows for rows, _, _ in parts]) if parts else _NO_ROWS,
+        np.concatenate([scores for _, scores, _ in parts]) if parts else _NO_SCORES,
+        all_ends.reshape(len(parts), n),
+        k,
+    )
+    return [BestRows(numbers[a:b], rows[a:b], scores[a:b]) for a, b in pairwise([0, *best_ends.tolist()])]
 
 
 _NOTHING_HIDDEN = np.empty(0, dtype=np.bool_)

@@ -7,7 +7,7 @@ Nothing that depends on the other shards is stored, so a finished shard never ch
     ends.npy       uint32 or uint64 (V, B): where each term's postings of each block of 65,536 passages end
     rows.npy       uint16 (P,): the passages of each term and block, ascending, numbered within the block
     tfs.npy        uint8 or uint16 (P,): how often the term occurs in the passage (65535 at most)
-    lengths.npy    uint32 (N,): tokens of each passage
+    lengths.npy    uint16 or uint32 (N,): tokens of each passage
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,7 +144,7 @@ class _Tokens:
             return
         ends = self.ends[first : last + 1].tolist()
         joined = self.bytes[ends[0] : ends[-1]].tobytes()
-        words = [joined[a - ends[0] : b - ends[0]] for a, b in zip(ends, ends[1:], strict=False)]
+        words = [joined[a - ends[0] : b - ends[0]] for a, b in pairwise(ends)]
         stems, stop_words = self.stems, self._stop_words
         for number, (word, stem) in enumerate(zip(words, stem_words(words), strict=True), first):
             self.stem_of[number] = -1 if word in stop_words else stems.setdefault(stem, len(stems))
@@ -186,7 +187,7 @@ class LexicalWriter:
         n_bytes = (title_ends[1:] - title_ends[:-1]) + (text_ends[1:] - text_ends[:-1])
         batches = (np.cumsum(n_bytes) - n_bytes) // BATCH_BYTES
         bounds = [0, *(np.flatnonzero(np.diff(batches)) + 1).tolist(), len(texts)]
-        for first, last in zip(bounds, bounds[1:], strict=False):
+        for first, last in pairwise(bounds):
             if first < last:
                 self._count(
                     (title_bytes, title_ends[first : last + 1]),
@@ -241,7 +242,7 @@ class LexicalWriter:
             "ends": _narrow_ends(ends).reshape(len(stems), n_blocks),
             "rows": rows,
             "tfs": tfs,
-            "lengths": lengths,
+            "lengths": lengths.astype(np.uint16 if lengths.max(initial=0) < 1 << 16 else np.uint32),
         }
         for name, values in arrays.items():
             save_array(folder / f"{name}.npy", values)
@@ -313,9 +314,10 @@ class LexicalShard:
         return np.where(numbers >= 0, end - start, 0)
 
     def norms(self, average_length: float) -> Array:
-        """k1·(1 − b + b·length/average) of every passage, float32."""
+        """k1·(1 − b + b·length/average) of every length up to the shard's greatest, float32."""
         if self._norms is None or self._norms[0] != average_length:
-            norms = np.float32(K1 * (1 - B)) + np.float32(K1 * B / average_length) * self.lengths.astype(np.float32)
+            lengths = np.arange(int(self.lengths.max(initial=0)) + 1, dtype=np.float32)
+            norms = np.float32(K1 * (1 - B)) + np.float32(K1 * B / average_length) * lengths
             self._norms = (average_length, norms)
         return self._norms[1]
 

@@ -1,3 +1,5 @@
+# mypy: ignore-errors
+# (numba infers the loops' types)
 """The inner loops of lexical indexing, in the subset of Python that numba compiles.
 
 `tokenise` turns UTF-8 into numbers of distinct tokens in one pass (what a token is, analyser.py says), `count` turns
@@ -40,7 +42,7 @@ class Kernels(NamedTuple):
     find: Callable[..., Any]
 
 
-def tokenise(  # type: ignore[no-untyped-def]  # numba infers the types
+def tokenise(
     title_bytes, title_ends, text_bytes, text_ends, first,
     page_of, kinds, folds, expansion_start, expansion_length, expansion_codes, expansion_kinds,
     seed, slots, hashes, token_bytes, token_ends, state, word, out, lengths,
@@ -194,7 +196,7 @@ def tokenise(  # type: ignore[no-untyped-def]  # numba infers the types
     return n_texts, DONE, 0
 
 
-def refill(hashes, slots):  # type: ignore[no-untyped-def]
+def refill(hashes, slots):
     """Puts the tokens of these hashes, in order, into empty slots."""
     mask = np.uint64(len(slots) - 1)
     for number in range(len(hashes)):
@@ -204,7 +206,7 @@ def refill(hashes, slots):  # type: ignore[no-untyped-def]
         slots[slot] = (hashes[number] & _HIGH) | np.uint64(number + 1)
 
 
-def count(tokens, n_tokens, stem_of, counts, terms, tfs, lengths, n_terms):  # type: ignore[no-untyped-def]
+def count(tokens, n_tokens, stem_of, counts, terms, tfs, lengths, n_terms):
     """Fills terms and tfs with the postings of each passage, returns how many; n_terms: how many each passage has.
 
     n_tokens: of each passage, stop words too. stem_of: token → number of its stem, −1 for a stop word. counts: zeros,
@@ -232,7 +234,7 @@ def count(tokens, n_tokens, stem_of, counts, terms, tfs, lengths, n_terms):  # t
     return n_postings
 
 
-def scatter(first_row, n_terms, terms, tfs, place, n_blocks, ends, out_rows, out_tfs):  # type: ignore[no-untyped-def]
+def scatter(first_row, n_terms, terms, tfs, place, n_blocks, ends, out_rows, out_tfs):
     """Writes the postings of passages first_row, first_row + 1, … behind those there already.
 
     ends: per term and block, where its postings end so far. place: number of a term in the order of terms.
@@ -249,7 +251,7 @@ def scatter(first_row, n_terms, terms, tfs, place, n_blocks, ends, out_rows, out
             i += 1
 
 
-def tally(first_row, n_terms, terms, place, n_blocks, sizes):  # type: ignore[no-untyped-def]
+def tally(first_row, n_terms, terms, place, n_blocks, sizes):
     """Adds to sizes how many postings each term has in each block."""
     i = 0
     for passage in range(len(n_terms)):
@@ -258,7 +260,7 @@ def tally(first_row, n_terms, terms, place, n_blocks, sizes):  # type: ignore[no
             i += 1
 
 
-def find(term_bytes, term_ends, wanted_bytes, wanted_ends):  # type: ignore[no-untyped-def]
+def find(term_bytes, term_ends, wanted_bytes, wanted_ends):
     """int64 (n,): the numbers of the wanted terms among terms in byte order, −1 for those that are not there."""
     found = np.full(len(wanted_ends) - 1, -1, dtype=np.int64)
     for i in range(len(found)):
