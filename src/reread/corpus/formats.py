@@ -104,7 +104,10 @@ def _json_layout(start: bytes) -> str:
 
 
 def read_jsonl(file: CorpusFile, path: Openable, rejects: Rejects, skip: int) -> Iterator[Record]:
+    """One JSON value a line; a file of blank lines alone is rejected as "no_records"."""
+    n_before, is_blank = rejects.total, skip == 0
     for number, line in read_lines(path, file.name, rejects, skip=skip):
+        is_blank = False
         try:
             record = orjson.loads(line)
         except ValueError:
@@ -124,6 +127,8 @@ def read_jsonl(file: CorpusFile, path: Openable, rejects: Rejects, skip: int) ->
             rejects.add(file.name, number, "not_json")
         else:
             yield number, record
+    if is_blank and rejects.total == n_before:
+        rejects.add(file.name, 0, "no_records")
 
 
 def _holds_huge_number(record: Any) -> bool:
@@ -150,6 +155,8 @@ def read_json(file: CorpusFile, path: Openable, rejects: Rejects, skip: int) -> 
         # Lines of JSON under the name .json whose first line is broken.
         yield from read_jsonl(file, path, rejects, skip)
         return
+    if value == [] and not skip:
+        rejects.add(file.name, 0, "no_records")
     for number, record in enumerate(value if isinstance(value, list) else [value], 1):
         if number > skip:
             yield number, record
