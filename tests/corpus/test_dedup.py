@@ -128,6 +128,8 @@ def test_a_run_that_broke_off_anywhere_ends_with_the_same_bytes(
         patch.setattr(files, function, breaks)
         with pytest.raises(KeyboardInterrupt):
             dedup_corpus([corpus], tmp_path / "broken")
+    (tmp_path / "broken/clean").mkdir(exist_ok=True)
+    (tmp_path / "broken/clean/.a.jsonl.zst.1.part").write_bytes(b"left by a kill")
     dedup_corpus([corpus], tmp_path / "broken")
     assert tree(tmp_path / "broken") == tree(tmp_path / "whole")
 
@@ -336,3 +338,23 @@ def test_a_full_disk_is_one_sentence(corpus: str, tmp_path: Path) -> None:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 1
     assert "disk" in result.stderr.splitlines()[-1] and "Traceback" not in result.stderr
+
+
+@pytest.mark.realdata
+def test_near_duplicates_of_real_passages_are_those_that_brute_force_finds(realdata: Path, tmp_path: Path) -> None:
+    source = realdata / "corpora" / "wikipedia_passages.jsonl.gz"
+    texts = [document.text for document in read_documents([str(source)], rejects=Rejects())]
+    sets = [{gram for grams in shingles(normalise(t), 5) for gram in grams} for t in texts]
+    holders: dict[str, list[int]] = {}
+    dropped: set[int] = set()
+    for number, grams in enumerate(sets):
+        rivals = {other for gram in grams for other in holders.get(gram, ())}
+        if any(len(grams & sets[o]) >= 0.8 * len(grams | sets[o]) for o in rivals):
+            dropped.add(number)
+            continue
+        for gram in grams:
+            holders.setdefault(gram, []).append(number)
+    dedup_corpus([str(source)], tmp_path / "out")
+    found = {int(str(r["record"])) - 1 for r in rows(tmp_path / "out/duplicates.jsonl")}
+    assert len(dropped) > 300
+    assert len(found & dropped) >= 0.94 * max(len(found), len(dropped))

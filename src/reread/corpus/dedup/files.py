@@ -132,6 +132,8 @@ def _dedup(
     written = [json.loads(job.work("written.json").read_bytes()) for job in jobs]
     join_files([job.work("duplicates.jsonl") for job in jobs], out / "duplicates.jsonl")
     join_files([job.work("rejects.jsonl") for job in jobs], out / "rejects.jsonl")
+    for left_by_a_kill in out.rglob(".*.part"):
+        left_by_a_kill.unlink(missing_ok=True)
     summary = _summary(settings, described, states, written, rejected)
     write_json_atomically(summary_path, summary)
     shutil.rmtree(out / WORK, ignore_errors=True)
