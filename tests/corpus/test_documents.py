@@ -261,3 +261,28 @@ def test_formats_are_told_by_content_before_name(tmp_path: Path) -> None:
     (tmp_path / "b.dat").write_bytes(b"PAR1....")
     (tmp_path / "c").write_bytes(b"<!DOCTYPE html><html>")
     assert [detect_format(tmp_path / name) for name in ("a.txt", "b.dat", "c")] == ["warc", "parquet", "html"]
+
+
+DUMP = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" xml:lang="en">
+  <siteinfo><sitename>Wikipedia</sitename><namespaces><namespace key="0" /></namespaces></siteinfo>
+  <page><title>{}</title><ns>0</ns><id>{}</id>
+    <revision><id>1</id><model>wikitext</model><format>text/x-wiki</format><text>'''Words''' of it.</text></revision>
+  </page>
+</mediawiki>
+"""
+
+
+@pytest.mark.parametrize("name", ["dump.xml", "dump.xml.gz", "pages-articles-multistream.xml.bz2", "oddly.txt"])
+def test_a_wikipedia_dump_is_told_by_its_content_and_read(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("mwparserfromhell")
+    content = DUMP.format("A Page", 12).encode()
+    if name.endswith("bz2"):
+        # A stream for the head, one for pages, one for the end.
+        cut, end = content.index(b"  <page>"), content.index(b"</mediawiki>")
+        content = b"".join(bz2.compress(part) for part in (content[:cut], content[cut:end], content[end:]))
+    elif name.endswith("gz"):
+        content = gzip.compress(content)
+    (tmp_path / name).write_bytes(content)
+    assert detect_format(tmp_path / name) == "wikipedia-xml"
+    (document,) = read(tmp_path / name)[0]
+    assert (document.title, document.text.strip()) == ("A Page", "Words of it.")
