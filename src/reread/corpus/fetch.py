@@ -276,7 +276,7 @@ class _Web:
 
     def _delay(self, robots: Any) -> float:
         asked = robots.crawl_delay(self.robots_agent) if robots is not None else None
-        if asked is not None and asked > self.rules.max_delay_s:
+        if asked is not None and not asked <= self.rules.max_delay_s:
             raise _Miss("crawl_delay_too_long")
         return max(self.rules.delay_s, asked or 0.0)
 
@@ -297,13 +297,17 @@ class _Web:
                 reply = self._exchange(here, self.rules.delay_s, MAX_ROBOTS_BYTES, is_page=False)
                 if reply.status not in REDIRECTS:
                     # RFC 9309, 2.3.1: a site that answers 4xx has no rules.
-                    return Protego.parse(reply.content.decode("utf-8", "replace")) if reply.status < 300 else None
+                    if reply.status >= 300:
+                        return None
+                    return Protego.parse(reply.content.decode("utf-8", "replace"))
                 here = _redirect_target(here, reply)
         except _Miss as miss:
             if miss.reason in ("address_not_public", "host_not_found", "connection_failed"):
                 raise
             # 2.3.1.4: rules that cannot be had for another reason forbid everything.
             raise _Miss("robots_unreachable", miss.wait_s) from miss
+        except ValueError:
+            raise _Miss("robots_unreachable") from None
         # 2.3.1.2: after five redirects a site may be taken to have no rules.
         return None
 

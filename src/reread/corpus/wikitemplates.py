@@ -1,4 +1,4 @@
-"""What Wikipedia's common templates write, and infoboxes as rows.
+"""What Wikipedia's common templates write.
 
 Templates are programs of the wiki; a dump holds only their calls. Those that articles use most to write text inside
 sentences, infoboxes and tables are written out here as their documentation says they show; ages, which depend on the
@@ -304,13 +304,13 @@ def _reign(arguments: Arguments) -> str:
 WRITERS: dict[str, Callable[[Arguments], str]] = {}
 
 
-def _split(names: str) -> list[str]:
+def split_names(names: str) -> list[str]:
     """Names written in one string, with bars between them."""
     return [" ".join(name.split()) for name in names.split("|")]
 
 
 def _register(write: Callable[[Arguments], str], names: str) -> None:
-    for name in _split(names):
+    for name in split_names(names):
         WRITERS[name] = write
 
 
@@ -473,7 +473,7 @@ for _text, _names in {
     _register(_constant(_text), _names)
 
 DROPPED = frozenset(
-    _split(
+    split_names(
         """
         efn | efn-ua | efn-la | notelist | note | ref | refn | reflist | r | rp | sfn | sfnp | sfnm | harvnb | harv
         | harvtxt | citation | cn | fact | dead link | deadlink | webarchive | cbignore | full | who | when | where
@@ -493,75 +493,6 @@ DROPPED_PREFIXES = (
     "wikidata", "commons", "s-", "defaultsort:", "displaytitle:", "ipac-", "ipa-", "cn-", "audio-", "succession",
     "portal", "stub", "short description",
 )  # fmt: skip
-
-INFOBOXES = frozenset(
-    _split(
-        """
-        taxobox | speciesbox | automatic taxobox | subspeciesbox | chembox | drugbox | geobox | protein | gnf
-        protein box | starbox begin | starbox character | starbox astrometry | starbox detail | planetbox begin |
-        mycomorphbox | enzyme | elementbox | hybridbox | virusbox | ichnobox | oobox | medal count | football squad
-        player | fs player | nat fs g player | track listing | tracklist | historical populations | us census
-        population | weather box | election box candidate with party link | football box | footballbox | single
-        chart | album chart | certification table entry | episode list | episode list/sublist | music ratings |
-        album ratings | video game reviews | medaltemplates
-        """
-    )
-)
-"""Templates besides those named infobox whose named arguments are what a reader sees."""
-_PRESENTATION = re.compile(
-    r"(?:.*[_ -])?(?:image|img|photo|logo|picture|flag|seal|coat|map|shield|emblem|icon|cover|poster)"
-    r"(?:\d*|[_ -](?:file|name|upright))$"
-    r"|.*(?:_size|size|width|height_px|_alt|_upright|color|colour|style|class|_map|mapframe.*|map_.*|pushpin.*"
-    r"|marker.*|zoom|bgcolor|_link)\d*$"
-    r"|alt\d*|upright|ref\d*|refs|references|label_position|embed|embedded|nocat|demo|autoheaders|italic title"
-    r"|collapsed|collapsible|state|decat|fetchwikidata|onlysourced|noicon|child|signature|sound|audio.*|parens|df|mf"
-    r"|name_lang|native_name_lang|short_description|coordinates_(?:ref|footnotes|type|display|region)"
-    r"|(?:.*_)?footnotes?|.*_ref|subbox|templatestyles|suppressfields",
-    re.IGNORECASE,
-)
-MERGED = {
-    "birth_name": "Born", "birth_date": "Born", "birth_place": "Born", "death_date": "Died", "death_place": "Died",
-    "death_cause": "Cause of death", "resting_place": "Resting place",
-}  # fmt: skip
-"""Fields that the boxes for people show in one row."""
-TITLE_FIELDS = ("name", "title", "above", "official_name", "conventional_long_name", "common_name", "taxon", "headline")
-
-
-def is_infobox(name: str) -> bool:
-    """Whether a template (template_name) is a box of facts whose named arguments are shown."""
-    return name.startswith(("infobox", "geobox")) or name.endswith(" infobox") or name in INFOBOXES
-
-
-def render_infobox(arguments: Arguments) -> str:
-    """The box as lines: its title, then `Label: value` for every filled field that is not about its looks."""
-    rows: dict[str, list[str]] = {}
-    title = ""
-    numbered = {key: value for key, value in arguments.named.items() if value}
-    for key, value in numbered.items():
-        field_name = key.strip().lower()
-        if field_name in TITLE_FIELDS and not title:
-            title = one_line(value)
-            continue
-        if _PRESENTATION.fullmatch(field_name) or re.fullmatch(r"label\d+", field_name):
-            continue
-        number = re.fullmatch(r"(data|header)(\d+)", field_name)
-        if number:
-            label = numbered.get(f"label{number.group(2)}", "") if number.group(1) == "data" else ""
-        else:
-            label = MERGED.get(field_name) or _label(field_name)
-        rows.setdefault(one_line(label) or f"\n{len(rows)}", []).append(one_line(value))
-    lines = [title] if title else []
-    for label, values in rows.items():
-        shown = ", ".join(filter(None, values))
-        if shown:
-            lines.append(shown if label.startswith("\n") else f"{label}: {shown}")
-    lines.extend(one_line(value) for value in arguments.positional if "\n" in value and value.strip())
-    return "\n\n" + "\n".join(lines) + "\n\n" if lines else ""
-
-
-def _label(key: str) -> str:
-    words = key.replace("_", " ").strip()
-    return words[:1].upper() + words[1:]
 
 
 _LIST_MARK = re.compile(r"^(?:[*:;]+|#+(?=\s))\s*")

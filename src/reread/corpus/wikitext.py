@@ -2,8 +2,9 @@
 
 The markup is read in one pass over its brackets, in time that grows with its length alone, however broken or hostile
 the page is: templates and links nest at most MAX_DEPTH deep, an opener that never closes is text. (mwparserfromhell,
-which would be the library for it, needs quadratic time or worse for unclosed tags, tables and links: minutes for
-100 KB. The tests hold the two against each other on whole markup.)
+which would be the library for it, needs quadratic time or worse for unclosed tags, tables and links: more than 20 s
+for 150 KB; a limit in seconds would make what is read depend on the machine. Tests hold the two against each other on
+whole markup.)
 """
 
 from __future__ import annotations
@@ -13,15 +14,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from reread.corpus.infoboxes import is_infobox, render_infobox
 from reread.corpus.wikitables import TABLE_LINE, tables_to_text
-from reread.corpus.wikitemplates import (
-    BREAK,
-    Arguments,
-    is_infobox,
-    render_infobox,
-    render_template,
-    template_name,
-)
+from reread.corpus.wikitemplates import BREAK, Arguments, render_template, template_name
 
 MAX_DEPTH = 60
 FILE, CATEGORY = 6, 14
