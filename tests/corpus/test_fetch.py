@@ -25,10 +25,11 @@ from pathlib import Path
 import pytest
 
 from reread.corpus.addresses import RefusedAddress, checked_addresses, is_public
-from reread.corpus.fetch import FetchRules, fetch_links, retry_after_s
+from reread.corpus.fetch import FetchRules, fetch_links
 from reread.corpus.page_cache import FetchedPage, MissedPage
 from reread.corpus.pages import find_pages
 from reread.corpus.rejects import Rejects
+from reread.corpus.web_reply import retry_after_s
 from reread.errors import CorpusError, UsageError
 
 pytest.importorskip("httpx")
@@ -148,6 +149,12 @@ def test_a_page_is_fetched_with_its_facts(site: Site) -> None:
     _, headers, _ = site.requests[-1]
     assert headers["User-Agent"] == AGENT and headers["Host"] == f"site.test:{site.server_port}"
     assert "Cookie" not in headers and "Authorization" not in headers
+
+
+def test_a_character_set_that_is_none_is_not_passed_on(site: Site) -> None:
+    site.answers["/a"] = (200, {"Content-Type": "text/html; charset=no-such-thing"}, b"x")
+    page = fetch([site.url("/a")])[site.url("/a")]
+    assert isinstance(page, FetchedPage) and page.encoding is None
 
 
 def test_a_url_named_twice_is_fetched_once(site: Site) -> None:

@@ -9,6 +9,7 @@ from xml.sax.saxutils import escape
 
 import pytest
 
+from reread.corpus import read_documents
 from reread.corpus.find import CorpusFile
 from reread.corpus.rejects import Rejects, Unreadable
 from reread.corpus.wikipedia import MAX_PAGE_CHARS, read_wikipedia_dump
@@ -230,3 +231,11 @@ def test_a_file_without_pages_says_so(tmp_path: Path) -> None:
     path = tmp_path / "dump.xml"
     path.write_text(HEAD + TAIL)
     assert read(path)[2].counts == {"no_pages": 1}
+
+
+def test_a_dump_is_known_by_its_content_and_read_as_a_corpus(tmp_path: Path) -> None:
+    path = tmp_path / "dump.bin"
+    path.write_bytes(b"".join(multistream()))
+    rejects = Rejects()
+    documents = list(read_documents([str(path)], rejects=rejects))
+    assert [document.id for document in documents] == [str(n) for n in range(1, 16)] and rejects.total == 0

@@ -7,14 +7,12 @@ robots.txt (RFC 9309), the rate, the size and the time.
 from __future__ import annotations
 
 import datetime
-import email.utils
 import importlib.util
 import queue
 import threading
 import time
-import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,14 +28,22 @@ from reread.corpus.addresses import (
 )
 from reread.corpus.page_cache import FetchedPage, MissedPage, PageCache
 from reread.corpus.urls import normal_url, url_problem
+from reread.corpus.web_reply import (
+    REDIRECTS,
+    RETRIED_STATUSES,
+    Miss,
+    Reply,
+    check_reply,
+    content_type,
+    parsed_url,
+    read_body,
+    redirect_target,
+)
 from reread.errors import CorpusError, MissingExtra, UsageError
 from reread.protocols import Progress
 
 T = TypeVar("T")
-PAGE_TYPES = ("text/html", "application/xhtml+xml", "text/plain")
 ACCEPT = "text/html, application/xhtml+xml, text/plain;q=0.8"
-REDIRECTS = frozenset({301, 302, 303, 307, 308})
-RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 FIRST_WAIT_S = 1.0
 MAX_ROBOTS_BYTES = 512 * 1024
 """RFC 9309, section 2.5: at least 500 KiB of a robots.txt are read; what follows is passed over."""
@@ -185,23 +191,6 @@ def _fetch_missing(urls: Sequence[str], web: _Web) -> Iterator[FetchedPage | Mis
         web.stopped.set()
 
 
-class _Miss(Exception):
-    """Why a page is not had; `wait_s` asks for another try after that long, None for none."""
-
-    def __init__(self, reason: str, wait_s: float | None = None) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.wait_s = wait_s
-
-
-@dataclass(frozen=True, slots=True)
-class _Reply:
-    status: int
-    headers: Mapping[str, str]
-    raw_headers: tuple[tuple[str, str], ...]
-    content: bytes
-
-
 class _Gate:
     """One host's turn: requests begin at least the delay after the one before ended, one at a time."""
 
@@ -245,14 +234,14 @@ class _Web:
         """The page, after retries and redirects."""
         try:
             return self._retried(lambda: self._follow(url))
-        except _Miss as miss:
+        except Miss as miss:
             return MissedPage(url, miss.reason)
 
     def _retried(self, ask: Callable[[], T]) -> T:
         for attempt in range(max(1, self.rules.attempts)):
             try:
                 return ask()
-            except _Miss as miss:
+            except Miss as miss:
                 if miss.wait_s is None or miss.wait_s > self.rules.max_delay_s or attempt + 1 >= self.rules.attempts:
                     raise
                 if self.stopped.wait(max(miss.wait_s, FIRST_WAIT_S * self.rules.delay_s * 2**attempt)):
@@ -264,25 +253,25 @@ class _Web:
         for _ in range(self.rules.max_redirects + 1):
             robots = self._robots_of(here)
             if robots is not None and not robots.can_fetch(here, self.robots_agent):
-                raise _Miss("robots_disallowed")
+                raise Miss("robots_disallowed")
             delay_s = self._delay(robots)
             reply = self._exchange(here, delay_s, self.rules.max_bytes, is_page=True)
             if reply.status not in REDIRECTS:
-                kind, encoding = _content_type(reply.headers)
+                kind, encoding = content_type(reply.headers)
                 now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
                 return FetchedPage(url, here, reply.content, kind, encoding, now, reply.raw_headers)
-            here = _redirect_target(here, reply)
-        raise _Miss("too_many_redirects")
+            here = redirect_target(here, reply)
+        raise Miss("too_many_redirects")
 
     def _delay(self, robots: Any) -> float:
         asked = robots.crawl_delay(self.robots_agent) if robots is not None else None
         if asked is not None and not asked <= self.rules.max_delay_s:
-            raise _Miss("crawl_delay_too_long")
+            raise Miss("crawl_delay_too_long")
         return max(self.rules.delay_s, asked or 0.0)
 
     def _robots_of(self, url: str) -> Any:
-        """The rules of the URL's site, None where it has none; asked for once. Raises _Miss where they are unknown."""
-        parsed = _parsed(url)
+        """The rules of the URL's site, None where it has none; asked for once. Raises Miss where they are unknown."""
+        parsed = parsed_url(url)
         origin = f"{parsed.scheme}://{parsed.netloc.decode('ascii')}"
         with self._lock:
             once = self._robots.setdefault(origin, _Once())
@@ -300,14 +289,14 @@ class _Web:
                     if reply.status >= 300:
                         return None
                     return Protego.parse(reply.content.decode("utf-8", "replace"))
-                here = _redirect_target(here, reply)
-        except _Miss as miss:
+                here = redirect_target(here, reply)
+        except Miss as miss:
             if miss.reason in ("address_not_public", "host_not_found", "connection_failed"):
                 raise
             # 2.3.1.4: rules that cannot be had for another reason forbid everything.
-            raise _Miss("robots_unreachable", miss.wait_s) from miss
+            raise Miss("robots_unreachable", miss.wait_s) from miss
         except ValueError:
-            raise _Miss("robots_unreachable") from None
+            raise Miss("robots_unreachable") from None
         # 2.3.1.2: after five redirects a site may be taken to have no rules.
         return None
 
@@ -315,20 +304,20 @@ class _Web:
         with self._lock:
             return self._gates.setdefault(host, _Gate())
 
-    def _exchange(self, url: str, delay_s: float, max_bytes: int, *, is_page: bool) -> _Reply:
-        """One request, in its host's turn. Raises _Miss."""
-        parsed = _parsed(url)
+    def _exchange(self, url: str, delay_s: float, max_bytes: int, *, is_page: bool) -> Reply:
+        """One request, in its host's turn. Raises Miss."""
+        parsed = parsed_url(url)
         gate = self._gate(parsed.host)
         begins_at = gate.reserve(delay_s)
         if self.stopped.wait(max(0.0, begins_at - time.monotonic())):
-            raise _Miss("stopped")
+            raise Miss("stopped")
         with gate.turn:
             try:
                 return self._request(parsed, max_bytes, is_page=is_page)
             finally:
                 gate.ended(delay_s)
 
-    def _request(self, url: Any, max_bytes: int, *, is_page: bool) -> _Reply:
+    def _request(self, url: Any, max_bytes: int, *, is_page: bool) -> Reply:
         import httpcore
 
         rules = self.rules
@@ -356,21 +345,21 @@ class _Web:
                     content = read_body(
                         response.iter_stream(), named.get("content-encoding", ""), max_bytes, cut=not is_page
                     )
-                return _Reply(response.status, named, found, content)
+                return Reply(response.status, named, found, content)
         except RefusedAddress:
-            raise _Miss("address_not_public") from None
+            raise Miss("address_not_public") from None
         except (OutOfTime, httpcore.TimeoutException):
-            raise _Miss("timeout", 0.0) from None
+            raise Miss("timeout", 0.0) from None
         except httpcore.ConnectError:
-            raise _Miss("connection_failed", 0.0) from None
+            raise Miss("connection_failed", 0.0) from None
         except httpcore.RemoteProtocolError as error:
             cut = "without sending complete message body" in str(error)
-            raise _Miss("body_cut_off" if cut else "broken_reply", 0.0) from None
+            raise Miss("body_cut_off" if cut else "broken_reply", 0.0) from None
         except (httpcore.ReadError, httpcore.WriteError, httpcore.LocalProtocolError):
-            raise _Miss("broken_reply", 0.0) from None
+            raise Miss("broken_reply", 0.0) from None
         except (OSError, UnicodeError):
             # What the resolver raises.
-            raise _Miss("host_not_found") from None
+            raise Miss("host_not_found") from None
 
 
 class _Once:
@@ -379,7 +368,7 @@ class _Once:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._value: Any = None
-        self._miss: _Miss | None = None
+        self._miss: Miss | None = None
         self._is_known = False
 
     def get(self, find: Callable[[], Any]) -> Any:
@@ -387,112 +376,10 @@ class _Once:
             if not self._is_known:
                 try:
                     self._value = find()
-                except _Miss as miss:
+                except Miss as miss:
                     # Tried often enough: the pages that need it are not retried for it.
-                    self._miss = _Miss(miss.reason)
+                    self._miss = Miss(miss.reason)
                 self._is_known = True
             if self._miss is not None:
-                raise _Miss(self._miss.reason)
+                raise Miss(self._miss.reason)
             return self._value
-
-
-def _parsed(url: str) -> Any:
-    """The httpx.URL that is asked for; the only parse that matters. Raises _Miss."""
-    import httpx
-
-    problem = url_problem(url)
-    if problem is not None:
-        raise _Miss(problem)
-    try:
-        parsed = httpx.URL(url)
-    except (httpx.InvalidURL, UnicodeError):
-        raise _Miss("url_malformed") from None
-    if parsed.userinfo:
-        raise _Miss("url_with_credentials")
-    return parsed
-
-
-def _redirect_target(here: str, reply: _Reply) -> str:
-    import httpx
-
-    location = reply.headers.get("location", "")
-    if not location:
-        raise _Miss("redirect_without_target")
-    try:
-        target = str(httpx.URL(here).join(location))
-    except (httpx.InvalidURL, UnicodeError, ValueError):
-        raise _Miss("redirect_to_malformed_url") from None
-    problem = url_problem(target)
-    if problem is not None:
-        raise _Miss(f"redirect_to_{problem}")
-    return target
-
-
-def _content_type(headers: Mapping[str, str]) -> tuple[str, str | None]:
-    kind, *parameters = headers.get("content-type", "").split(";")
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip().lower() == "charset":
-            return kind.strip().lower(), value.strip().strip("\"'") or None
-    return kind.strip().lower(), None
-
-
-def check_reply(status: int, headers: Mapping[str, str], max_bytes: int, *, is_page: bool) -> None:
-    """Refuse a reply by its head, before its body is read. Raises _Miss."""
-    if status in RETRIED_STATUSES:
-        raise _Miss(f"http_status_{status}", retry_after_s(headers.get("retry-after", "")))
-    if status in REDIRECTS or (not is_page and 400 <= status < 500):
-        return
-    if not 200 <= status < 300:
-        raise _Miss(f"http_status_{status}")
-    if not is_page:
-        return
-    kind, _ = _content_type(headers)
-    if kind not in PAGE_TYPES:
-        raise _Miss(f"content_type_{kind or 'none'}")
-    length = headers.get("content-length", "").strip()
-    if length.isdecimal() and int(length) > max_bytes:
-        raise _Miss("page_too_large")
-
-
-def read_body(chunks: Iterator[bytes], encoding: str, max_bytes: int, *, cut: bool) -> bytes:
-    """The body, decompressed, at most max_bytes of it: beyond that it is cut, or refused ("page_too_large").
-
-    Never holds more than max_bytes and one chunk, whatever the bytes would grow to.
-    """
-    encoding = encoding.strip().lower()
-    if encoding not in ("", "identity", "gzip", "x-gzip", "deflate"):
-        raise _Miss(f"content_encoding_{encoding}")
-    inflate = zlib.decompressobj(32 + zlib.MAX_WBITS) if encoding not in ("", "identity") else None
-    content = bytearray()
-    n_read = 0
-    for chunk in chunks:
-        n_read += len(chunk)
-        if inflate is None:
-            content += chunk
-        elif not inflate.eof:
-            try:
-                content += inflate.decompress(chunk, max_bytes + 1 - len(content))
-            except zlib.error:
-                raise _Miss("broken_compression") from None
-        if len(content) > max_bytes or n_read > max_bytes:
-            if cut:
-                return bytes(content[:max_bytes])
-            raise _Miss("page_too_large")
-    if inflate is not None and n_read and not inflate.eof:
-        raise _Miss("body_cut_off", 0.0)
-    return bytes(content)
-
-
-def retry_after_s(value: str) -> float:
-    """Seconds that a Retry-After header asks for (a number or a date), 0 where it asks for none."""
-    value = value.strip()
-    if value.isdecimal():
-        return float(value[:9])
-    try:
-        at = email.utils.parsedate_to_datetime(value)
-    except (ValueError, TypeError):
-        return 0.0
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=datetime.UTC)
-    return max(0.0, (at - datetime.datetime.now(datetime.UTC)).total_seconds())
