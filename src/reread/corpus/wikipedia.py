@@ -20,8 +20,8 @@ from reread.corpus.wikitext import CATEGORY, ENGLISH_NAMESPACES, FILE, wikitext_
 from reread.types import Document
 
 READ_BYTES = 1 << 18
-MAX_PAGE_CHARS = 4 << 20
-"""Of one page's wikitext; MediaWiki itself takes no article over 2 MiB."""
+MAX_PAGE_CHARS = 2 << 20
+"""Of one page's wikitext: MediaWiki itself takes no article over 2 MiB."""
 MAX_TOKEN_BYTES = 16 << 20
 """A tag or other piece of markup that is longer is no dump's."""
 ARTICLES = 0
