@@ -12,8 +12,10 @@ Nothing that depends on the other shards is stored, so a finished shard never ch
 
 from __future__ import annotations
 
+import functools
 import mmap
 import os
+import threading
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -46,51 +48,62 @@ N_PAGES = 1 << 13
 
 
 class _Characters:
-    """What every character folds to, as arrays; pages of 256 characters are filled when they are met."""
+    """What every character folds to, as arrays; pages of 256 characters are filled when they are met.
+
+    arrays: page_of, kinds, folds, expansion_start, expansion_length, expansion_codes, expansion_kinds. They are
+    replaced together and never changed, so that another thread's stay whole.
+    """
 
     def __init__(self) -> None:
-        self.page_of = np.full(N_PAGES, -1, dtype=np.int32)
-        self.kinds = np.empty(0, dtype=np.uint8)
-        self.folds = np.empty(0, dtype=np.uint32)
-        self.expansion_start = np.empty(0, dtype=np.uint32)
-        self.expansion_length = np.empty(0, dtype=np.uint8)
-        self.expansion_codes = np.empty(0, dtype=np.uint32)
-        self.expansion_kinds = np.empty(0, dtype=np.uint8)
+        codes, kinds = np.empty(0, dtype=np.uint32), np.empty(0, dtype=np.uint8)
+        self.arrays: tuple[Array, ...] = (
+            np.full(N_PAGES, -1, dtype=np.int32),
+            kinds,
+            codes,
+            codes,
+            kinds,
+            codes,
+            kinds,
+        )
+        self._lock = threading.Lock()
         self.fill(0)
 
     def fill(self, character: int) -> None:
         """Fill the page that this character is on."""
         page = character // PAGE
-        codes = range(page * PAGE, (page + 1) * PAGE)
-        # Beyond Unicode there is what only damaged text names: it ends words.
-        folded = [fold(chr(code)) if code < 0x110000 else " " for code in codes]
-        parts = [part for parts in folded for part in parts]
-        kinds = np.array([kind_of(part) for part in parts], dtype=np.uint8)
-        lengths = np.array([len(parts) for parts in folded], dtype=np.uint8)
-        starts = np.cumsum(lengths, dtype=np.uint32) - lengths
-        first = np.array([ord(parts[0]) if parts else 0 for parts in folded], dtype=np.uint32)
-        first_kind = np.array([kind_of(parts[0]) if parts else 0 for parts in folded], dtype=np.uint8)
-        self.page_of[page] = len(self.kinds) // PAGE
-        self.kinds = np.concatenate([self.kinds, first_kind])
-        self.folds = np.concatenate([self.folds, first])
-        self.expansion_start = np.concatenate([self.expansion_start, starts + np.uint32(len(self.expansion_codes))])
-        self.expansion_length = np.concatenate([self.expansion_length, lengths])
-        codes_of_parts = np.array([ord(part) for part in parts], dtype=np.uint32)
-        self.expansion_codes = np.concatenate([self.expansion_codes, codes_of_parts])
-        self.expansion_kinds = np.concatenate([self.expansion_kinds, kinds])
+        with self._lock:
+            page_of, *columns = self.arrays
+            if page_of[page] >= 0:
+                return
+            # Beyond Unicode there is what only damaged text names: it ends words.
+            codes = range(page * PAGE, (page + 1) * PAGE)
+            folded = [fold(chr(code)) if code < 0x110000 else " " for code in codes]
+            parts = "".join(folded)
+            lengths = np.array([len(part) for part in folded], dtype=np.uint8)
+            starts = np.cumsum(lengths, dtype=np.uint32) - lengths + np.uint32(len(columns[4]))
+            added = (
+                np.array([kind_of(part[0]) if part else 0 for part in folded], dtype=np.uint8),
+                np.array([ord(part[0]) if part else 0 for part in folded], dtype=np.uint32),
+                starts.astype(np.uint32),
+                lengths,
+                np.array([ord(part) for part in parts], dtype=np.uint32),
+                np.array([kind_of(part) for part in parts], dtype=np.uint8),
+            )
+            page_of = page_of.copy()
+            page_of[page] = len(columns[0]) // PAGE
+            joined = (np.concatenate([old, new]) for old, new in zip(columns, added, strict=True))
+            self.arrays = (page_of, *joined)
 
-    def arrays(self) -> tuple[Array, ...]:
-        return (
-            *(self.page_of, self.kinds, self.folds),
-            *(self.expansion_start, self.expansion_length, self.expansion_codes, self.expansion_kinds),
-        )
+
+@functools.cache
+def _characters() -> _Characters:
+    return _Characters()
 
 
 class _Tokens:
     """The distinct tokens met so far, numbered; and the stem of each."""
 
     def __init__(self) -> None:
-        self.characters = _Characters()
         # Nobody can choose texts whose tokens all collide; the files do not depend on the numbers.
         self.seed = np.uint64(int.from_bytes(os.urandom(8), "little"))
         self.slots = np.zeros(1 << 12, dtype=np.uint64)
@@ -115,13 +128,13 @@ class _Tokens:
         text = 0
         while True:
             text, status, code = compiled().tokenise(
-                *(*titles, *texts, text, *self.characters.arrays(), self.seed, self.slots, self.hashes),
+                *(*titles, *texts, text, *_characters().arrays, self.seed, self.slots, self.hashes),
                 *(self.bytes, self.ends, self.state, self.word, self.out, lengths),
             )
             if status == DONE:
                 break
             if status == NO_PAGE:
-                self.characters.fill(code)
+                _characters().fill(code)
             else:
                 self._grow()
         self._stem()
