@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email.utils
 import json
 import logging
 import os
@@ -85,6 +86,20 @@ class JsonClient:
             write_text_atomically(file, json.dumps(reply, ensure_ascii=False))
         return reply
 
+    def look(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """What the server says at a path of its own beside /v1 (GET, or POST where there is a body), in one try.
+
+        The JSON value, or None where the server has no such path or does not answer: what an OpenAI-compatible
+        server need not offer.
+        """
+        import httpx
+
+        try:
+            status, _, data = self._once(self.url.removesuffix("/v1") + path, body)
+            return json.loads(data) if status < 300 else None
+        except (httpx.HTTPError, httpx.InvalidURL, ReaderError, ValueError, RecursionError):
+            return None
+
     def _cache_file(self, path: str, body: Mapping[str, Any]) -> Path | None:
         if self.cache is None:
             return None
@@ -98,7 +113,7 @@ class JsonClient:
         for attempt in range(attempts):
             wait_s = min(MAX_WAIT_S, FIRST_WAIT_S * 2**attempt)
             try:
-                status, headers, data = self._once(path, body)
+                status, headers, data = self._once(self.url + path, body)
             except httpx.TimeoutException:
                 problem, status = f"did not answer within {self.timeout_s:g} s", 0
             except httpx.TransportError as error:
@@ -119,20 +134,19 @@ class JsonClient:
         message = f"{self.url}{path} {problem} (tried {tries}); is the server up, and the address right?"
         raise Refused(message, status, problem) if status else ReaderError(message)
 
-    def _once(self, path: str, body: Mapping[str, Any]) -> tuple[int, Mapping[str, str], bytes]:
+    def _once(self, url: str, body: Mapping[str, Any] | None) -> tuple[int, Mapping[str, str], bytes]:
         """Status, headers and body of one exchange, within the time limit as a whole (a slow drip is a hang)."""
         import httpx
 
         ends_at = time.monotonic() + self.timeout_s
-        with self._client.stream("POST", self.url + path, json=dict(body)) as response:
+        method, content = ("GET", None) if body is None else ("POST", dict(body))
+        with self._client.stream(method, url, json=content) as response:
             data = bytearray()
             for chunk in response.iter_bytes():
                 data += chunk
                 if len(data) > MAX_RESPONSE_BYTES:
                     limit = MAX_RESPONSE_BYTES // 1024**2
-                    raise ReaderError(
-                        f"{self.url}{path} answered more than {limit} MiB to one request; ask for less at once"
-                    )
+                    raise ReaderError(f"{url} answered more than {limit} MiB to one request; ask for less at once")
                 if time.monotonic() > ends_at:
                     raise httpx.ReadTimeout("the reply as a whole took too long")
             return response.status_code, response.headers, bytes(data)
@@ -173,9 +187,13 @@ class JsonClient:
 
 
 def _retry_after(headers: Mapping[str, str], default_s: float) -> float:
-    """Seconds that the server asks to wait, capped; the default where it gives none or a date."""
+    """Seconds that the server asks to wait, as a number or until a date, capped; the default where it gives none."""
+    given = headers.get("retry-after", "")
     try:
-        asked = float(headers.get("retry-after", ""))
+        asked = float(given)
     except ValueError:
-        return default_s
+        try:
+            asked = email.utils.parsedate_to_datetime(given).timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return default_s
     return min(MAX_WAIT_S, max(0.0, asked)) if asked == asked else default_s

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
@@ -109,7 +111,8 @@ class OpenVinoBackend:
         # Two lengths, so that the mask is no constant of the trace.
         example = {name: torch.ones(2, 8, dtype=torch.long) for name in ("input_ids", "attention_mask")}
         example["attention_mask"][0, 4:] = 0
-        traced = openvino.convert_model(Whole(), example_input=example)
+        with _quiet():
+            traced = openvino.convert_model(Whole(), example_input=example)
         settings = {
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
             "INFERENCE_NUM_THREADS": n_threads,
@@ -127,6 +130,21 @@ class OpenVinoBackend:
         for batch in batches:
             self._queue.start_async([batch.ids_NxT, batch.mask_NxT], batch.rows)
         self._queue.wait_all()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the notes on constants in a trace: whether they matter is what the comparison with float32 finds out."""
+    from transformers.utils import logging as transformers_logging
+
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
 
 
 def import_openvino() -> Any:

