@@ -7,6 +7,10 @@ import re
 from reread.corpus.streams import BLOCK_BYTES, DamagedStream, Stream, resync, stream_errors
 
 
+READ_BYTES = 64 << 10
+"""Asked for at once: a frame holds one record, mostly of some kilobytes, and a larger buffer is made for each."""
+
+
 class Window:
     """The bytes of a web archive from the front. Where the stream is damaged it seems to end: see `damage`."""
 
@@ -27,7 +31,7 @@ class Window:
         """Up to n next bytes, fewer at the end alone."""
         while len(self._held) - self._at < n and not self._is_over:
             try:
-                block = self._stream.read1(BLOCK_BYTES)
+                block = self._stream.read1(READ_BYTES)
             except stream_errors() as error:
                 self.damage, block = error, b""
             if block:
