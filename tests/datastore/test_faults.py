@@ -264,3 +264,16 @@ def test_an_unfinished_build_does_not_go_on_with_a_long_file_that_was_touched(tm
     else:
         assert build([str(corpus)], tmp_path / "s", chunk_words=100_000).n_documents == 20
         assert "stamps" not in (tmp_path / "s" / "datastore.json").read_text()
+
+
+def test_what_a_killed_atomic_write_leaves_behind_goes(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / ".datastore.json.123.part").write_text("{")
+    build([], tmp_path / "s", documents=DOCUMENTS[:20])
+    make = functools.partial(make_killing, tmp_path, True)
+    common = {**settings(150), "documents": DOCUMENTS, "embedder": HashEmbedder()}
+    with pytest.raises(RereadError):
+        build([], tmp_path / "t", workers=2, make_embedder=make, **common)  # type: ignore[arg-type]
+    (next((tmp_path / "t").rglob("cut.json")).parent / ".shard.json.123.part").write_text("{")
+    build([], tmp_path / "t", **common)  # type: ignore[arg-type]
+    assert not list(tmp_path.rglob("*.part"))

@@ -202,6 +202,9 @@ def begin(
 ) -> tuple[dict[str, Any], int]:
     """datastore.json's content, and which of its builds is of these inputs; a new, unfinished one where none was."""
     entry = {**inputs, "finished": False, "first_shard": 0, "rejects_start": 0, "stamps": stamps(files)}
+    # Of an atomic write that was cut off.
+    for path in store.glob(f".{STORE_FILE}.*.part") if store.exists() else ():
+        path.unlink()
     if not (store / STORE_FILE).exists():
         if store.exists() and any(store.iterdir()):
             raise DatastoreError(f"{store} is not empty and is no datastore; choose another folder")

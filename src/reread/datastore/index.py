@@ -47,9 +47,17 @@ def index_shard(folder: Path, embedder: Embedder | None, progress: Callable[[int
     progress: told the number of passages embedded so far. Raises RereadError for vectors of a wrong number or
     dimension, with NaN or of length zero; DatastoreError where cut.json is missing or damaged.
     """
-    if (folder / SHARD_FILE).is_file():
-        clear_work(folder)
-        return
+    try:
+        if not (folder / SHARD_FILE).is_file():
+            _index(folder, embedder, progress)
+    except FileNotFoundError:
+        # Another run of the same task was faster, and cleared up.
+        if not (folder / SHARD_FILE).is_file():
+            raise
+    clear_work(folder)
+
+
+def _index(folder: Path, embedder: Embedder | None, progress: Callable[[int], None] | None) -> None:
     cut = cut_facts(folder)
     work = Path(tempfile.mkdtemp(prefix=WORK_PREFIX, dir=folder))
     shard = ShardPassages(folder)
@@ -77,13 +85,15 @@ def index_shard(folder: Path, embedder: Embedder | None, progress: Callable[[int
         "files": dict(sorted(files.items())),
     }
     write_json_atomically(folder / SHARD_FILE, signed(facts))
-    clear_work(folder)
 
 
 def clear_work(folder: Path) -> None:
     """Remove what a finished shard no longer needs, and what runs that were killed left behind."""
     for path in folder.glob(f"{WORK_PREFIX}*"):
         shutil.rmtree(path, ignore_errors=True)
+    # Atomic writes that were cut off.
+    for path in folder.glob(".*.part"):
+        path.unlink(missing_ok=True)
     if (folder / SHARD_FILE).is_file():
         (folder / CUT_FILE).unlink(missing_ok=True)
 
