@@ -20,7 +20,7 @@ from reread.corpus.fetch import fetch_links
 from reread.corpus.filters import make_filter
 from reread.corpus.find import EXTRACTION_MARK, CorpusFile, find_files
 from reread.corpus.html import DEFAULT_ENGINE, extracting, html_text
-from reread.corpus.output import atomic_file, join_files, output_names, record_line
+from reread.corpus.output import atomic_file, join_files, output_names
 from reread.corpus.page_cache import FetchedPage, MissedPage
 from reread.corpus.pages import find_pages
 from reread.corpus.rejects import Rejects
@@ -193,7 +193,7 @@ def extract_urls(
                         documents.append(document)
     with _atomic_gzip(out / "urls.jsonl.gz") as file:
         for document in documents:
-            file.write(record_line(document))
+            file.write(_line(document))
     join_files([work / REJECTS], out / REJECTS)
     n_bytes = sum(len(document.text.encode()) for document in documents)
     return ExtractReport(out, len(documents), n_bytes, ("urls.jsonl.gz",), dict(rejects.counts))
@@ -271,7 +271,7 @@ def _extract_file(job: _Job, reader: Reader | None, count: Any) -> int:
                     if reason := keep(document):
                         rejects.add(job.file.name, position.record, reason)
                         continue
-                    file.write(record_line(document))
+                    file.write(_line(document))
                     n_bytes += len(document.text.encode())
                     n_shard += 1
                     if n_shard % PROGRESS_DOCUMENTS == 0:
@@ -332,6 +332,19 @@ def _claim(out: Path, asked: dict[str, Any]) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunFolderError(f"{out} is not empty and holds no extraction; give another --out")
     write_json_atomically(path, asked)
+
+
+def _line(document: Document) -> bytes:
+    """The document as a JSON line: its own fields first, then the record's further ones."""
+    own = {
+        "id": document.id,
+        "title": document.title,
+        "url": document.url,
+        "text": document.text,
+        "source": document.source,
+    }
+    further = {key: value for key, value in document.meta.items() if key not in own}
+    return json.dumps({**own, **further}, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
 @contextlib.contextmanager

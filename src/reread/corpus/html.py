@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
+from html import unescape
 from typing import Any
 
 from reread.corpus.main_content import main_blocks, trafilatura_text
@@ -30,10 +31,10 @@ PACKAGES = {
 }
 INSTALL_NAMES = {"readability": "readability-lxml"}
 
-MAX_TREE_CHARS = 8 << 20
-MAX_TREE_ELEMENTS = 150_000
+MAX_TREE_CHARS = 4 << 20
+MAX_TREE_ELEMENTS = 60_000
 """A page beyond these goes through resiliparse alone, whose time grows with its length and no faster."""
-MAX_PAGE_S = 30.0
+MAX_PAGE_S = 20.0
 """A page that takes longer goes through resiliparse too. The limits above come first: they give the same text on
 every machine."""
 
@@ -42,6 +43,24 @@ BYTE_ORDER_MARKS = {
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
+MAX_OPEN_TAGS = 2000
+"""Tags open at once. The parsers' time grows with its square, so that beyond it a page's bare text is taken."""
+
+TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
+SELF_CLOSING = frozenset(
+    [
+        "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr",
+        "p", "li", "dd", "dt", "tr", "td", "th", "tbody", "thead", "option",
+    ]
+)  # fmt: skip
+"""Void elements, and those whose end HTML lets a page leave out."""
+UNSEEN = re.compile(
+    r"<(script|style|noscript|template)\b.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)", re.IGNORECASE | re.DOTALL
+)
+LONG_TAG = re.compile(r"<([a-zA-Z][a-zA-Z0-9]*)(\s[^<>]{10000,})>")
+MAX_ATTRIBUTES = 500
+"""A tag with more of them loses them all: parsers compare each with every other."""
+MARKUP = re.compile(r"<[^<>]*>?")
 XML_DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
 NOT_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
@@ -87,7 +106,8 @@ def html_text(
     - `trafilatura`, `resiliparse`: the library's own text. resiliparse is some thirty times as fast.
     - `readerlm`: a reader's Markdown (reader_extraction).
 
-    Pages too large, too deep or too slow for the first two go through resiliparse. MissingExtra without the packages.
+    Pages too large, too deep or too slow for the first two go through resiliparse, and those nested thousands deep
+    keep their bare text. MissingExtra without the packages.
     """
     settings = _extraction.get()
     engine = engine or settings.engine
@@ -97,6 +117,9 @@ def html_text(
     html = decode_html(content, encoding)
     if not html.strip():
         return "", ""
+    html = LONG_TAG.sub(lambda tag: tag[0] if tag[2].count("=") <= MAX_ATTRIBUTES else f"<{tag[1]}>", html)
+    if _is_too_deep(html):
+        return clean(_bare_text(html)), ""
     if engine == "resiliparse":
         text, title = _resiliparse(html)
         return clean(text), clean(title)
@@ -191,6 +214,22 @@ def _resiliparse(html: str) -> tuple[str, str]:
     if not text.strip():
         text = extract_plain_text(tree, main_content=False, alt_texts=False)
     return text, " ".join((tree.title or "").split())
+
+
+def _is_too_deep(html: str) -> bool:
+    n_open = 0
+    for end, name in TAG.findall(html):
+        if name.lower() not in SELF_CLOSING:
+            n_open += -1 if end and n_open else 1 if not end else 0
+            if n_open > MAX_OPEN_TAGS:
+                return True
+    return False
+
+
+def _bare_text(html: str) -> str:
+    """What lies between the tags, a line for each stretch."""
+    text = unescape(MARKUP.sub("\n", UNSEEN.sub("\n", html)))
+    return "\n".join(line for line in (" ".join(line.split()) for line in text.split("\n")) if line)
 
 
 class _OutOfTime(BaseException):

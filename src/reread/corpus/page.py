@@ -10,7 +10,8 @@ from reread.corpus.tables import rows_to_text
 
 MAX_DEPTH = 200
 """Elements within one another; a deeper page is no page that a person wrote."""
-MAX_SPAN_COLUMNS = 100
+MAX_COLUMNS = 200
+"""Of a table; what lies beyond is left out, so that spans cannot be made to multiply."""
 REPEATED_CELL_CHARS = 200
 """A cell over several rows is written in each of them, unless it is longer."""
 
@@ -291,7 +292,7 @@ def _grid(table: Any, depth: int) -> list[list[str]]:
         cells: list[str] = []
 
         def fill(cells: list[str] = cells) -> None:
-            while len(cells) in hanging:
+            while len(cells) in hanging and len(cells) < MAX_COLUMNS:
                 column = len(cells)
                 n_left, text = hanging.pop(column)
                 cells.append(text)
@@ -303,7 +304,7 @@ def _grid(table: Any, depth: int) -> list[list[str]]:
                 continue
             fill()
             text = "" if is_noise(cell) else _cell_text(cell, depth)
-            n_columns = min(_span(cell, "colspan"), MAX_SPAN_COLUMNS)
+            n_columns = min(_span(cell, "colspan"), MAX_COLUMNS - len(cells))
             n_rows = _span(cell, "rowspan")
             for place in range(n_columns):
                 written = text if place == 0 else ""
