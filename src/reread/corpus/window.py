@@ -6,7 +6,6 @@ import re
 
 from reread.corpus.streams import BLOCK_BYTES, DamagedStream, Stream, resync, stream_errors
 
-
 READ_BYTES = 64 << 10
 """Asked for at once: a frame holds one record, mostly of some kilobytes, and a larger buffer is made for each."""
 
