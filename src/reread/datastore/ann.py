@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,9 @@ TUNING_SHARDS = 8
 TUNED_KS = (10, 100)
 NOISE = 0.5
 """Length of the noise on every other held-out passage: its cosine to the passage is then about 0.9."""
+QUESTION_FACTOR = 2
+"""Real questions need more than held-out passages: on 36,000 MiniLM vectors a setting tuned to 0.97 on passages found
+0.90 of what 667 questions have, and 0.96 with twice the lists and twice the candidates."""
 DEPTH_FACTORS = (1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 READING_COST = 25_000
 """Reading and scoring one candidate takes about as long as this many additions of the scan (measured)."""
@@ -407,7 +410,17 @@ def _tune(shards: Sequence[Shard], recall: float, queries: Vectors | None) -> li
     else:
         own = np.sort(rng.choice(len(exact), size=min(TUNING_QUERIES, len(exact)), replace=False))
         queries = _held_out(exact, own, rng)
-    return [_tuned(index, queries, own, k, recall) for k in TUNED_KS]
+    settings = [_tuned(index, queries, own, k, recall) for k in TUNED_KS]
+    if (own < 0).all():
+        return settings
+    return [
+        replace(
+            setting,
+            probed_share=min(QUESTION_FACTOR * setting.probed_share, 1.0),
+            depth=QUESTION_FACTOR * setting.depth,
+        )
+        for setting in settings
+    ]
 
 
 def _held_out(exact: ExactIndex, own: Array, rng: np.random.Generator) -> Vectors:
