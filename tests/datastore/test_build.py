@@ -15,7 +15,7 @@ import pytest
 from corpora import DOCUMENTS, CountingEmbedder, HashEmbedder, settings, tree, write_corpus
 
 from reread.datastore import Datastore, build, verify
-from reread.errors import CorpusError, DatastoreError, RereadError, UsageError
+from reread.errors import BadVectors, CorpusError, DatastoreError, RereadError, UsageError
 from reread.types import Document, Passage
 
 
@@ -262,6 +262,15 @@ def test_bad_vectors_stop_the_build_before_they_are_stored(tmp_path: Path, fault
     with pytest.raises(RereadError, match=said):
         build([], tmp_path / "s", documents=DOCUMENTS[:5], embedder=BadEmbedder(fault))
     assert not list((tmp_path / "s").rglob("shard.json"))
+
+
+def test_a_bad_vector_that_the_embedder_itself_refuses_is_named_by_its_passage(tmp_path: Path) -> None:
+    class Refusing(HashEmbedder):
+        def encode_passages(self, texts: list[str]) -> np.ndarray:  # type: ignore[override]
+            raise BadVectors("test:hash gave a vector with NaN", [2])
+
+    with pytest.raises(RereadError, match=rf"NaN \(passage {DOCUMENTS[2].id}:0\)"):
+        build([], tmp_path / "s", documents=DOCUMENTS[:5], embedder=Refusing())
 
 
 def test_a_full_disk_is_one_sentence_and_the_build_goes_on_later(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from reread.datastore.layout import (
 )
 from reread.datastore.lexical import LexicalWriter
 from reread.datastore.shard import ShardPassages
-from reread.errors import DatastoreError, RereadError
+from reread.errors import BadVectors, DatastoreError, RereadError
 from reread.protocols import Embedder
 from reread.runs import write_json_atomically
 from reread.types import Passage
@@ -131,7 +131,10 @@ def _write_vectors(
     # Not through a memory map: a full disk would be a SIGBUS there.
     with path.open("wb") as file:
         for passages in _blocks(shard):
-            vectors = embedder.encode_passages(_texts_to_embed(passages, embedder))
+            try:
+                vectors = embedder.encode_passages(_texts_to_embed(passages, embedder))
+            except BadVectors as error:
+                raise RereadError(f"{error} (passage {passages[error.indices[0]].id})") from error
             check_vectors(vectors, len(passages), dimension, passages)
             if dimension is None:
                 dimension = int(vectors.shape[1])
