@@ -12,6 +12,7 @@ MAX_DEPTH = 200
 """Elements within one another; a deeper page is no page that a person wrote."""
 MAX_COLUMNS = 200
 """Of a table; what lies beyond is left out, so that spans cannot be made to multiply."""
+MAX_CELLS = 200_000
 REPEATED_CELL_CHARS = 200
 """A cell over several rows is written in each of them, unless it is longer."""
 
@@ -288,6 +289,7 @@ def _rows(table: Any) -> list[Any]:
 def _grid(table: Any, depth: int) -> list[list[str]]:
     rows: list[list[str]] = []
     hanging: dict[int, tuple[int, str]] = {}
+    n_cells = 0
     for row in _rows(table):
         cells: list[str] = []
 
@@ -313,6 +315,9 @@ def _grid(table: Any, depth: int) -> list[list[str]]:
                 cells.append(written)
         fill()
         rows.append(cells)
+        n_cells += len(cells)
+        if n_cells > MAX_CELLS:
+            break
     return rows
 
 
