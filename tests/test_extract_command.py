@@ -83,6 +83,8 @@ def test_a_stopped_extraction_goes_on_and_ends_with_the_same_bytes(
         extract_corpus([str(pages)], tmp_path / "stopped", progress=stop)
     finished = {name: data for name, data in files_of(tmp_path / "stopped").items() if name.endswith(".gz")}
     assert 3 <= len(finished) < 7
+    # What kill -9 leaves behind: a part of the next file.
+    (tmp_path / "stopped" / ".records-00002.jsonl.gz.1234.part").write_bytes(b"half")
     extract_corpus([str(pages)], tmp_path / "stopped")
     assert files_of(tmp_path / "stopped") == files_of(tmp_path / "whole")
 

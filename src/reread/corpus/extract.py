@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import gzip
 import json
 import multiprocessing
@@ -34,7 +35,7 @@ WORK = EXTRACTION_MARK
 """Settings and what is unfinished. Hidden, so that OUT is a corpus as it stands."""
 SETTINGS = "settings.json"
 REJECTS = "rejects.jsonl"
-SHARD_DOCUMENTS = 5000
+SHARD_DOCUMENTS = 2000
 """Documents of an output file, which is also what a killed run may have to do again."""
 GZIP_LEVEL = 4
 PROGRESS_DOCUMENTS = 16
@@ -255,6 +256,10 @@ def _extract_file(job: _Job, reader: Reader | None, count: Any) -> int:
     state = job.state()
     if state["is_done"]:
         return 0
+    shard = job.out / job.shard_name(state["n_shards"])
+    for left_over in shard.parent.glob(f".{glob.escape(shard.name)}.*.part"):
+        # Of a killed run.
+        left_over.unlink()
     keep = make_filter(job.filters)
     rejects_path = job.work("rejects.jsonl")
     if rejects_path.exists():
