@@ -146,19 +146,12 @@ def _cut(passages: Sequence[_Titled], count_tokens: CountTokens, max_tokens: int
 
 
 def _pack(spans: Sequence[Span], tokens: Sequence[int], room: int) -> Iterator[Part]:
-    """Neighbouring sentences together, by their own tokens: as few parts as will do, and these about equally long.
-
-    A full part and a stub would leave the stub without its context, and find less (docs/log.md).
-    """
+    """Neighbouring sentences together as far as their own tokens say that they fit."""
     part: Part = []
     used = 0
-    left = sum(tokens)
-    goal = left / max(1, -(-left // room))
     for span, n in zip(spans, tokens, strict=True):
-        if part and (used + n > room or used + n / 2 > goal):
+        if part and used + n > room:
             yield part
-            left -= used
-            goal = left / max(1, -(-left // room))
             part, used = [], 0
         part.append(span)
         used += n
