@@ -342,6 +342,8 @@ class _Waiting(Rejects):
         self._waiting: list[Reject] = []
 
     def add(self, source: str, record: str | int, reason: str) -> None:
+        # Readers ask how many there were.
+        self.counts[reason] += 1
         self._waiting.append((source, record, reason))
 
     def handed_over(self) -> list[Reject]:

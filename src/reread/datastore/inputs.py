@@ -9,6 +9,7 @@ from typing import Any
 
 from reread.corpus import CorpusFile, Position
 from reread.corpus.find import HUB_PREFIX
+from reread.corpus.records import clean
 from reread.corpus.remote import object_facts
 from reread.errors import DatastoreError
 from reread.runs import canonical_json, file_sha256
@@ -25,8 +26,8 @@ def label(corpus: str) -> str:
     """What the store remembers of a CORPUS: its base name, as a store is passed on and paths are private."""
     if corpus.startswith(HUB_PREFIX):
         return corpus
-    # "." and "/" have no name.
-    return Path(corpus).name or corpus
+    # "." and "/" have no name. A name that is not UTF-8 cannot stand in a JSON file as it is.
+    return clean(Path(corpus).name or corpus)
 
 
 def describe(file: CorpusFile) -> dict[str, Any]:
@@ -34,18 +35,19 @@ def describe(file: CorpusFile) -> dict[str, Any]:
 
     Of an object on a store: its size and ETag (else the time of its last change) as the store states them.
     """
+    name = clean(file.name)
     if file.url:
-        return {"name": file.name, **object_facts(file.url)}
+        return {"name": name, **object_facts(file.url)}
     if file.path is None:
-        return {"name": file.name}
+        return {"name": name}
     try:
         n_bytes = file.path.stat().st_size
         if n_bytes <= WHOLE_BYTES:
-            return {"name": file.name, "bytes": n_bytes, "sha256": file_sha256(file.path)}
-        return {"name": file.name, "bytes": n_bytes, "sha256_of_samples": _sha256_of_samples(file.path, n_bytes)}
+            return {"name": name, "bytes": n_bytes, "sha256": file_sha256(file.path)}
+        return {"name": name, "bytes": n_bytes, "sha256_of_samples": _sha256_of_samples(file.path, n_bytes)}
     except OSError as error:
         # One unreadable file must not stop the rest: it is rejected when its turn comes.
-        return {"name": file.name, "unreadable": error.strerror}
+        return {"name": name, "unreadable": error.strerror}
 
 
 def _sha256_of_samples(path: Path, n_bytes: int) -> str:
