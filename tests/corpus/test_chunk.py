@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reread.corpus import chunk
-from reread.corpus.chunk import MAX_WORD_CHARS, count_words
+from reread.corpus.chunk import MAX_SPACE_CHARS, MAX_TITLE_CHARS, MAX_URL_CHARS, MAX_WORD_CHARS, ChunkUnit, count_words
 from reread.errors import UsageError
 from reread.types import Document
 
@@ -50,6 +50,22 @@ def test_a_text_without_spaces_does_not_become_one_endless_passage() -> None:
     passages = list(chunk(document("字" * 10_000), 10))
     assert max(len(p.text) for p in passages) == 10 * MAX_WORD_CHARS
     assert "".join(p.text for p in passages) == "字" * 10_000
+
+
+@pytest.mark.parametrize(("unit", "overlap"), [("words", 0), ("words", 3), ("sentences", 0), ("sentences", 3)])
+def test_a_megabyte_of_white_space_lies_in_no_passage(unit: ChunkUnit, overlap: int) -> None:
+    text = "one two." + " \n" * 500_000 + "three" + " " * MAX_SPACE_CHARS + "four five six."
+    passages = list(chunk(document(text), 10, overlap, unit))
+    assert [p.text.split() for p in passages] == [["one", "two."], ["three", "four", "five", "six."]]
+    assert all(text[p.start :].startswith(p.text) for p in passages)
+
+
+def test_what_every_passage_repeats_is_short_however_long_the_document_s_is() -> None:
+    long = Document(id="doc", text="some words", source="s", title="t" * 10**6, url="http://x/" + "u" * 10**6)
+    (passage,) = chunk(long)
+    assert passage.title == "t" * MAX_TITLE_CHARS and passage.url == ""
+    at_most = Document(id="doc", text="some words", source="s", url="u" * MAX_URL_CHARS)
+    assert next(chunk(at_most)).url == at_most.url
 
 
 def test_title_source_url_and_meta_are_carried() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from corpora import DOCUMENTS, CountingEmbedder, HashEmbedder, settings, tree, write_corpus
 
 from reread.datastore import Datastore, build, verify
+from reread.datastore.cut import MAX_META_CHARS, CutWriter, document_rows, meta_json
 from reread.errors import BadVectors, CorpusError, DatastoreError, RereadError, UsageError
 from reread.types import Document, Passage
 
@@ -131,6 +133,52 @@ def test_an_appended_store_finds_what_one_built_at_once_finds(tmp_path: Path) ->
     build([], tmp_path / "b", documents=DOCUMENTS, **settings())  # type: ignore[arg-type]
     queries = [d.text for d in DOCUMENTS[:20]]
     assert Datastore.open(tmp_path / "a").search(queries, 10) == Datastore.open(tmp_path / "b").search(queries, 10)
+
+
+def test_a_record_with_its_raw_page_beside_the_text_does_not_multiply(tmp_path: Path) -> None:
+    record = {"id": "d", "text": "word " * 20_000, "licence": "CC0", "raw": "<p>" * 10**6, "x" * 5000: 1}
+    (tmp_path / "c.jsonl").write_text(json.dumps(record))
+    report = build([str(tmp_path / "c.jsonl")], tmp_path / "s", chunk_words=10)
+    assert report.n_passages == 2000
+    assert sum(path.stat().st_size for path in (tmp_path / "s").rglob("*")) < 30 * 10**6
+    (passage,) = Datastore.open(tmp_path / "s").passages_of(["d"])[:1]
+    assert passage.meta["licence"] == "CC0" and passage.meta["left_out"] == ["raw"]
+
+
+def test_fields_of_any_number_and_length_stay_within_what_a_passage_repeats() -> None:
+    for meta in ({f"field {i}" * 50: "v" * i for i in range(500)}, {"n" * 10**5: 1}, {"é" * 9000: "é" * 9000}):
+        assert len(meta_json(meta)) <= MAX_META_CHARS
+    assert json.loads(meta_json({"a": 1, "b": "v" * MAX_META_CHARS})) == {"a": 1, "left_out": ["b"]}
+
+
+def test_an_id_too_long_to_be_a_name_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "c.jsonl").write_text(json.dumps({"id": "i" * 10**6, "text": "one two"}))
+    build([str(tmp_path / "c.jsonl")], tmp_path / "s")
+    assert [hit.passage.doc_id for hit in Datastore.open(tmp_path / "s").search(["two"], 1)[0]] == ["c.jsonl#1"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_file_name_that_is_not_utf8_is_built(tmp_path: Path) -> None:
+    (tmp_path / "c").mkdir()
+    Path(os.fsdecode(os.fsencode(tmp_path / "c") + b"/caf\xe9.txt")).write_text("one two")
+    assert build([str(tmp_path / "c")], tmp_path / "s").n_documents == 1
+    assert verify(tmp_path / "s") == []
+    assert build([str(tmp_path / "c")], tmp_path / "s").n_new_shards == 0
+
+
+def test_a_file_whose_only_record_is_rejected_is_rejected_once(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "c.jsonl", DOCUMENTS[:2])
+    (tmp_path / "cut.jsonl.gz").write_bytes(gzip.compress(b'{"text": "one"}\n' * 99)[:15])
+    report = build([str(corpus), str(tmp_path / "cut.jsonl.gz")], tmp_path / "s")
+    assert report.rejects == {"damaged_file": 1}
+
+
+@pytest.mark.slow
+def test_passages_beyond_what_a_file_can_hold_are_one_sentence(tmp_path: Path) -> None:
+    text = "x" * 3 * 2**20
+    writer = CutWriter(tmp_path / "00000")
+    with pytest.raises(UsageError, match="fewer --chunk-words"):
+        writer.add(document_rows([Passage(f"d:{i}", "d", i, text) for i in range(1024)]))
 
 
 def test_dropped_passages_are_left_out_and_counted(tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ NESTED_FIELDS = ("metadata", "meta", "document", "doc", "data")
 """Objects in which publishers keep the fields above (Dolma: metadata.url)."""
 
 
+MAX_ID_CHARS = 4096
+"""A longer id is no name, and every passage would repeat it."""
 MAX_DEPTH = 100
 """Objects and lists inside one another; JSON of any depth can be written, and no reader of it must go as deep."""
 ENTERPRISE_BODY = "article_body"
@@ -35,8 +37,9 @@ def make_document(
 ) -> Document | Unreadable:
     """The record as a Document, or Unreadable ("not_an_object", "no_text", "empty_text", "too_deeply_nested").
 
-    The id is the record's own (a number is written out), else "NAME#NUMBER". The text is that of `text_field` (dots
-    lead into objects), else of the usual fields. Fields that were not used as id, text, title or url are kept in meta.
+    The id is the record's own (a number is written out), unless over MAX_ID_CHARS, else "NAME#NUMBER". The text is that
+    of `text_field` (dots lead into objects), else of the usual fields. Fields that were not used as id, text, title or
+    url are kept in meta.
     """
     if isinstance(record, str):
         record = {"text": record}
@@ -140,7 +143,7 @@ def _as_string(value: Any) -> str | None:
 
 def _as_id(value: Any) -> str | None:
     if isinstance(value, str) and value.strip():
-        return value.strip()
+        return value.strip() if len(value) <= MAX_ID_CHARS else None
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return None

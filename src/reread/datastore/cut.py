@@ -29,11 +29,18 @@ from reread.datastore.layout import (
     save_array,
     signed,
 )
+from reread.errors import UsageError
 from reread.runs import write_json_atomically
 from reread.types import Passage
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 """As runs.canonical_json, made once."""
+
+
+MAX_META_CHARS = 1 << 14
+"""JSON of a record's own fields that its passages repeat: with the raw page among them, a document of a thousand
+passages would be stored a thousand times."""
+LEFT_OUT = "left_out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +72,36 @@ def document_rows(passages: Sequence[Passage]) -> DocumentRows:
         source=first.source,
         title=first.title,
         url=first.url,
-        meta=_CANONICAL.encode(first.meta) if first.meta else "{}",
+        meta=meta_json(first.meta) if first.meta else "{}",
         ids=[passage.id for passage in passages],
         starts=[passage.start for passage in passages],
         texts=texts,
         n_words=[len(text.split()) for text in texts],
     )
+
+
+def meta_json(meta: Mapping[str, Any]) -> str:
+    """The record's own fields as passages hold them, at most MAX_META_CHARS long.
+
+    Where they are more, the longest are left out, and their names listed under "left_out" as far as there is room.
+    """
+    whole = _CANONICAL.encode(meta)
+    if len(whole) <= MAX_META_CHARS:
+        return whole
+    sizes = {name: len(_CANONICAL.encode({name: value})) for name, value in meta.items()}
+    kept: dict[str, Any] = {}
+    left_out: list[str] = []
+    # Half of the room is for names.
+    room = MAX_META_CHARS // 2
+    for name in sorted(sizes, key=lambda name: (sizes[name], name)):
+        room -= sizes[name]
+        if room >= 0:
+            kept[name] = meta[name]
+        else:
+            left_out.append(name)
+    n_names = MAX_META_CHARS // 4
+    shown = [name for name in left_out if (n_names := n_names - len(_CANONICAL.encode(name)) - 1) >= 0]
+    return _CANONICAL.encode({**kept, LEFT_OUT: shown})
 
 
 class CutWriter:
@@ -125,6 +156,11 @@ class CutWriter:
         import pyarrow as pa
 
         arrays = [pa.array(self._columns[field.name][:BATCH_ROWS], type=field.type) for field in self._schema]
+        if any(isinstance(array, pa.ChunkedArray) for array in arrays):
+            raise UsageError(
+                f"{BATCH_ROWS:,} passages, from {self._columns['id'][0][:80]!r} on, have over 2 GB of text, which no "
+                "batch of an Arrow file holds; build with fewer --chunk-words, or leave those documents out"
+            )
         self._arrow.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
         for values in self._columns.values():
             del values[:BATCH_ROWS]
