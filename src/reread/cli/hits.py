@@ -19,6 +19,11 @@ def plain(text: str) -> str:
     return _CONTROLS.sub("\ufffd", text)
 
 
+def _on_one_line(text: str) -> str:
+    """Line ends in a title would pass for further hits."""
+    return plain(" ".join(text.split()))
+
+
 def hit_record(hit: Hit) -> dict[str, Any]:
     """One hit as `--json` prints it."""
     return {
@@ -36,7 +41,8 @@ def hit_record(hit: Hit) -> dict[str, Any]:
 
 def print_hit(console: Console, hit: Hit, max_chars: int) -> None:
     """Rank, title, source and score, then the passage's beginning."""
-    head = f"{hit.rank:>3}. {plain(hit.passage.title or hit.passage.doc_id)}"
-    console.print(Text.assemble((head, "cyan"), (f"  {plain(hit.passage.source)}  {hit.score:.3f}", "dim")))
-    text = plain(" ".join(hit.passage.text.split()))
+    name, source, text = map(
+        _on_one_line, (hit.passage.title or hit.passage.doc_id, hit.passage.source, hit.passage.text)
+    )
+    console.print(Text.assemble((f"{hit.rank:>3}. {name}", "cyan"), (f"  {source}  {hit.score:.3f}", "dim")))
     console.print(Text(f"     {text if len(text) <= max_chars else text[:max_chars] + ' …'}"))
