@@ -72,7 +72,7 @@ def test_a_stopped_extraction_goes_on_and_ends_with_the_same_bytes(
     pages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(extract_module, "SHARD_DOCUMENTS", 2)
-    monkeypatch.setattr(extract_module, "PROGRESS_DOCUMENTS", 1)
+    monkeypatch.setattr("reread.corpus.workers.POLL_SECONDS", 0)
     extract_corpus([str(pages)], tmp_path / "whole")
 
     def stop(done: int, _: int | None) -> None:

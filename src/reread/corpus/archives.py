@@ -45,7 +45,12 @@ def read_tar(
                     cast(Any, tar).members.clear()
                     # This member and the header behind it.
                     bounded.allow(member.size + MAX_HEADER_BYTES)
-                    if place >= first_member and member.isfile() and not is_hidden(PurePosixPath(member.name)):
+                    is_wanted = place >= first_member and not is_hidden(PurePosixPath(member.name))
+                    if is_wanted and member.issparse():
+                        # Holes take no room in the archive and may be of any size.
+                        if place > first_member or not first_record:
+                            rejects.add(f"{file.name}/{member.name}", 0, "unsupported_format (sparse file)")
+                    elif is_wanted and member.isfile():
                         content = tar.extractfile(member)
                         if content is not None:
                             blob = _member_blob(member.name, cast(BinaryIO, content))

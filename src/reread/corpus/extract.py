@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import glob
-import gzip
+import functools
 import json
-import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from reread.corpus.documents import START, Position, no_documents, read_from
@@ -21,14 +16,22 @@ from reread.corpus.fetch import fetch_links
 from reread.corpus.filters import make_filter
 from reread.corpus.find import EXTRACTION_MARK, CorpusFile, find_files
 from reread.corpus.html import DEFAULT_ENGINE, extracting, html_text
-from reread.corpus.output import atomic_file, join_files, output_names
+from reread.corpus.output import (
+    atomic_gzip,
+    check_outside,
+    claim_folder,
+    join_files,
+    output_names,
+    remove_unfinished,
+)
 from reread.corpus.page_cache import FetchedPage, MissedPage
 from reread.corpus.pages import find_pages
 from reread.corpus.rejects import Rejects
 from reread.corpus.urls import normal_url, read_urls
-from reread.errors import RereadError, RunFolderError, UsageError
+from reread.corpus.workers import Tick, over_files
+from reread.errors import RunFolderError, UsageError
 from reread.protocols import Progress, Reader
-from reread.runs import content_hash, file_sha256, write_json_atomically
+from reread.runs import file_sha256, write_json_atomically
 from reread.types import Document
 
 WORK = EXTRACTION_MARK
@@ -37,8 +40,6 @@ SETTINGS = "settings.json"
 REJECTS = "rejects.jsonl"
 SHARD_DOCUMENTS = 2000
 """Documents of an output file, which is also what a killed run may have to do again."""
-GZIP_LEVEL = 4
-PROGRESS_DOCUMENTS = 16
 PAGE_TYPES = ("text/html", "application/xhtml+xml", "")
 WEB_SOURCE = "web"
 
@@ -81,31 +82,22 @@ def extract_corpus(
         raise UsageError(f"workers must be at least 1, not {workers}")
     if reader is not None and workers > 1:
         raise UsageError("a reader serves one process; leave --workers away with the engine readerlm")
+    check_outside(out, inputs)
     files = find_files(inputs)
     asked = {
         "engine": engine,
         "reader": reader.spec if reader is not None else None,
         "filters": list(keep.description),
-        "files": [[file.name, file.path.stat().st_size if file.path else None] for file in files],
+        "files": [[file.name, file.n_bytes] for file in files],
     }
-    _claim(out, asked)
+    claim_folder(out, out / WORK / SETTINGS, asked, "an extraction")
     names = [name.removesuffix(".jsonl.gz") for name in output_names(files, ".jsonl.gz")]
     jobs = [
         _Job(number, file, out, name, engine, tuple(filters))
         for number, (file, name) in enumerate(zip(files, names, strict=True))
     ]
-    n_done = [0]
-
-    def count(n: int) -> None:
-        n_done[0] += n
-        if progress is not None:
-            progress(n_done[0], None)
-
-    if workers == 1 or len(jobs) == 1:
-        for job in jobs:
-            _extract_file(job, reader, count)
-    else:
-        _extract_in_processes(jobs, workers, count)
+    remove_unfinished(out)
+    over_files(functools.partial(_extract_file, reader=reader), jobs, workers, progress or (lambda done, total: None))
     states = [job.state() for job in jobs]
     shards = [
         job.shard_name(place) for job, state in zip(jobs, states, strict=True) for place in range(state["n_shards"])
@@ -160,7 +152,7 @@ def extract_urls(
             "files": [file.name for file in find_files(inputs)] if inputs else [],
         }
         wanted = read_urls(urls, Rejects())
-        _claim(out, asked)
+        claim_folder(out, work / SETTINGS, asked, "an extraction")
         (work / REJECTS).unlink(missing_ok=True)
         rejects = _HeldBack(work / REJECTS)
         with rejects:
@@ -192,7 +184,7 @@ def extract_urls(
                         rejects.add(document.source, url, reason)
                     else:
                         documents.append(document)
-    with _atomic_gzip(out / "urls.jsonl.gz") as file:
+    with atomic_gzip(out / "urls.jsonl.gz") as file:
         for document in documents:
             file.write(_line(document))
     join_files([work / REJECTS], out / REJECTS)
@@ -251,42 +243,35 @@ class _Job:
         return cast(dict[str, Any], state)
 
 
-def _extract_file(job: _Job, reader: Reader | None, count: Any) -> int:
-    """Bring one corpus file's output to its end; returns the documents written in this call."""
+def _extract_file(job: _Job, tick: Tick, reader: Reader | None) -> None:
+    """Bring one corpus file's output to its end."""
     state = job.state()
     if state["is_done"]:
-        return 0
-    shard = job.out / job.shard_name(state["n_shards"])
-    for left_over in shard.parent.glob(f".{glob.escape(shard.name)}.*.part"):
-        # Of a killed run.
-        left_over.unlink()
+        return
     keep = make_filter(job.filters)
     rejects_path = job.work("rejects.jsonl")
     if rejects_path.exists():
         os.truncate(rejects_path, min(state["rejects_bytes"], rejects_path.stat().st_size))
     start = Position(0, state["record"]) if state["record"] else START
-    n_before = state["n_documents"]
     with extracting(job.engine, reader), Rejects(rejects_path) as rejects:
         rejects.counts.update(state["rejects"])
         documents = read_from([job.file], start, rejects=rejects)
         while not state["is_done"]:
             n_bytes = n_shard = 0
-            with _atomic_gzip(job.out / job.shard_name(state["n_shards"])) as file:
+            with atomic_gzip(job.out / job.shard_name(state["n_shards"])) as file:
                 for position, document in documents:
+                    tick(1)
                     if reason := keep(document):
                         rejects.add(job.file.name, position.record, reason)
                         continue
                     file.write(_line(document))
                     n_bytes += len(document.text.encode())
                     n_shard += 1
-                    if n_shard % PROGRESS_DOCUMENTS == 0:
-                        count(PROGRESS_DOCUMENTS)
                     if n_shard == SHARD_DOCUMENTS:
                         break
                 else:
                     position = Position(0, state["record"])
                     state["is_done"] = True
-            count(n_shard % PROGRESS_DOCUMENTS)
             if n_shard == 0:
                 (job.out / job.shard_name(state["n_shards"])).unlink()
             state.update(
@@ -298,45 +283,6 @@ def _extract_file(job: _Job, reader: Reader | None, count: Any) -> int:
                 rejects=dict(rejects.counts),
             )
             write_json_atomically(job.work("json"), state)
-    return int(state["n_documents"] - n_before)
-
-
-def _extract_in_processes(jobs: Sequence[_Job], workers: int, count: Any) -> None:
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context) as pool:
-        futures: list[Future[int]] = [pool.submit(_work, job) for job in jobs]
-        try:
-            for future in as_completed(futures):
-                count(future.result())
-        except BrokenProcessPool:
-            raise RereadError(
-                "a worker was ended from outside (memory?); run the same command again with fewer --workers: "
-                "finished work is kept"
-            ) from None
-        finally:
-            for future in futures:
-                future.cancel()
-
-
-def _work(job: _Job) -> int:
-    return _extract_file(job, None, lambda n: None)
-
-
-def _claim(out: Path, asked: dict[str, Any]) -> None:
-    """Make the folder this extraction's own, or refuse one that another call began."""
-    path = out / WORK / SETTINGS
-    if path.exists():
-        try:
-            there = json.loads(path.read_bytes())
-        except ValueError:
-            there = {}
-        for key, value in asked.items():
-            if content_hash(there.get(key)) != content_hash(value):
-                raise RunFolderError(f"{out} holds an extraction with other {key}; give another --out, or delete it")
-        return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RunFolderError(f"{out} is not empty and holds no extraction; give another --out")
-    write_json_atomically(path, asked)
 
 
 def _line(document: Document) -> bytes:
@@ -350,13 +296,6 @@ def _line(document: Document) -> bytes:
     }
     further = {key: value for key, value in document.meta.items() if key not in own}
     return json.dumps({**own, **further}, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
-
-
-@contextlib.contextmanager
-def _atomic_gzip(path: Path) -> Iterator[BinaryIO]:
-    """A compressed file that takes its name once it is whole; equal content gives equal bytes."""
-    with atomic_file(path) as file, gzip.GzipFile("", "wb", GZIP_LEVEL, file, mtime=0) as compressed:
-        yield cast(BinaryIO, compressed)
 
 
 def report_fields(report: ExtractReport) -> dict[str, Any]:

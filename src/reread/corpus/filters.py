@@ -54,6 +54,7 @@ TOP_NGRAM = {2: 0.20, 3: 0.18, 4: 0.16}
 REPEATED_NGRAMS = {5: 0.15, 6: 0.14, 7: 0.13, 8: 0.12, 9: 0.11, 10: 0.10}
 """Rae et al. 2021, table A1."""
 
+MAX_WORDS = 10**9
 LANGUAGE_CHARS = 2000
 """How much of a document its language is told from."""
 
@@ -110,8 +111,8 @@ def _make_rule(name: str, value: str, spec: str) -> tuple[str, Rule]:
         return name, _SETS[name]
     if name in ("min-words", "max-words"):
         limit = _number(name, value, spec)
-        if not limit.is_integer() or limit < 1:
-            raise UsageError(f"the filter {name} takes a whole number from 1, such as {name}=50, not {value!r}")
+        if not limit.is_integer() or not 1 <= limit <= MAX_WORDS:
+            raise UsageError(f"the filter {name} takes a whole number from 1 to 10⁹, such as {name}=50, not {value!r}")
         return f"{name}={int(limit)}", _words_rule(name, int(limit))
     if name == "min-letters":
         share = _number(name, value, spec)

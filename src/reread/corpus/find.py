@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
@@ -45,6 +46,14 @@ class CorpusFile:
     def content(self) -> Openable | None:
         """What its bytes are read from; None for a hub data set."""
         return open_object(self.url) if self.url else self.path
+
+    @property
+    def n_bytes(self) -> int | None:
+        """Its size; None where it is not local, or cannot be looked at."""
+        try:
+            return self.path.stat().st_size if self.path is not None else None
+        except OSError:
+            return None
 
     @property
     def place(self) -> str:
@@ -88,12 +97,25 @@ def _files_of(corpus: str) -> list[CorpusFile]:
         parse_dataset(dataset)
         return [CorpusFile(corpus, None, dataset)]
     if corpus.startswith("file://"):
-        return _files_of(_local_path(corpus))
-    if URL.match(corpus):
+        corpus = _local_path(corpus)
+    elif URL.match(corpus):
         files = [CorpusFile(name, None, url=url) for name, url in list_objects(corpus) if not is_hidden(PurePath(name))]
         if not files:
             raise CorpusError(f"{public_url(corpus)} holds no files; check the bucket and the prefix")
         return files
+    if not corpus:
+        raise CorpusError(f"the name of a corpus is empty; give {KINDS}")
+    try:
+        return _local_files(corpus)
+    except PermissionError as error:
+        raise CorpusError(f"no permission to read {error.filename or corpus}; change it, or run as its owner") from None
+    except (OSError, ValueError, RuntimeError) as error:
+        # A name that is too long, holds a NUL, or a ~NAME that is no user.
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).rstrip(".")
+        raise CorpusError(f"{corpus[:200]} cannot be a file's name ({reason}); give {KINDS}") from None
+
+
+def _local_files(corpus: str) -> list[CorpusFile]:
     path = Path(corpus).expanduser()
     if path.is_file():
         return [CorpusFile(path.name, path)]
@@ -193,23 +215,29 @@ def is_hidden(relative: PurePath) -> bool:
 
 
 def _with_unique_names(files: list[CorpusFile]) -> list[CorpusFile]:
-    by_name: dict[str, list[CorpusFile]] = {}
-    for file in files:
-        by_name.setdefault(file.name, []).append(file)
-    named = []
-    for file in files:
-        rivals = by_name[file.name]
-        if len(rivals) == 1 or file.dataset:
-            named.append(file)
-            continue
-        named.append(replace(file, name=_shortest_unlike(_place(file), [_place(rival) for rival in rivals])))
-    return named
+    by_name: dict[str, list[int]] = {}
+    for number, file in enumerate(files):
+        by_name.setdefault(file.name, []).append(number)
+    named = list(files)
+    for numbers in by_name.values():
+        if len(numbers) > 1:
+            names = _shortest_unlike([_place(files[number]) for number in numbers])
+            for number, name in zip(numbers, names, strict=True):
+                named[number] = replace(files[number], name=name)
+    # Made longer, a name may have become another file's.
+    counts = Counter(file.name for file in named)
+    return [replace(file, name=_place(file)) if counts[file.name] > 1 else file for file in named]
 
 
-def _shortest_unlike(place: str, rivals: list[str]) -> str:
-    parts = PurePath(place).parts
-    others = [PurePath(rival).parts for rival in rivals if rival != place]
-    for n in range(1, len(parts) + 1):
-        if all(other[-n:] != parts[-n:] for other in others):
-            return "/".join(parts[-n:])
-    return place
+def _shortest_unlike(places: Sequence[str]) -> list[str]:
+    """Each place by as many of its last parts as no other has; the whole of it where there is no such number."""
+    parts = [PurePath(place).parts for place in places]
+    names = list(places)
+    waiting = list(range(len(places)))
+    for n in range(1, max(map(len, parts)) + 1):
+        counts = Counter(parts[number][-n:] for number in waiting)
+        for number in waiting:
+            if counts[parts[number][-n:]] == 1 and n <= len(parts[number]):
+                names[number] = "/".join(parts[number][-n:])
+        waiting = [number for number in waiting if counts[parts[number][-n:]] > 1]
+    return names

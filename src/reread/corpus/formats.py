@@ -63,7 +63,7 @@ def detect_format(path: Openable) -> str:
         return "arc"
     if head[TAR_MARK_AT : TAR_MARK_AT + len(TAR_MARK)] == TAR_MARK or suffix in TAR_SUFFIXES:
         return "tar"
-    if start.startswith(b"<mediawiki"):
+    if start.startswith(b"<mediawiki") or (start.startswith(b"<?xml") and b"<mediawiki" in start[:1024]):
         return "wikipedia-xml"
     return _format_of_text(head, start, suffix)
 

@@ -4,36 +4,45 @@ from __future__ import annotations
 
 import codecs
 import importlib.util
+import io
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from reread.corpus.blob import Blob
 from reread.corpus.html import html_text
 from reread.corpus.rejects import Unreadable
-from reread.corpus.streams import MAX_RECORD_BYTES, ZSTD_MAGIC
+from reread.corpus.streams import MAX_RECORD_BYTES, ZSTD_MAGIC, open_stream, stream_errors
 
 CUT = Unreadable("damaged_file")
 TOO_LARGE = Unreadable("record_too_large")
 TEXT_TYPES = ("", "text/plain", "text/markdown", "text/x-markdown", "text/x-rst")
 MAX_HEADER_BYTES = 1 << 20
+NO_CHARSETS = frozenset(
+    ("idna", "mbcs", "oem", "palmos", "punycode", "raw_unicode_escape", "raw-unicode-escape", "undefined",
+     "unicode_escape", "unicode-escape")
+)  # fmt: skip
+"""Codecs of text that no page is written in; some refuse what they cannot read, or take quadratic time. (hex, base64
+and the like are codecs too, but not of text.)"""
 HTML_STARTS = (b"<!doctype html", b"<html")
 
 
 def parse_headers(lines: list[bytes]) -> dict[str, str]:
     """Header fields by lower-case name, the first of each; a line that begins with a blank goes on the one before."""
-    fields: dict[str, str] = {}
+    fields: dict[str, list[bytes]] = {}
     name = ""
     for line in lines:
         if line[:1] in b" \t" and name:
-            fields[name] = f"{fields[name]} {line.strip().decode('utf-8', 'replace')}".strip()
+            fields[name].append(line.strip())
             continue
         key, colon, value = line.partition(b":")
         name = key.strip().decode("latin-1").lower() if colon else ""
         if name and name not in fields:
-            fields[name] = value.strip().decode("utf-8", "replace")
+            fields[name] = [value.strip()]
         else:
             name = ""
-    return fields
+    return {name: b" ".join(values).strip().decode("utf-8", "replace") for name, values in fields.items()}
 
 
 def split_response(payload: bytes) -> tuple[int | None, dict[str, str], bytes] | None:
@@ -48,8 +57,29 @@ def split_response(payload: bytes) -> tuple[int | None, dict[str, str], bytes] |
     return status, parse_headers(lines[1:]), payload[at + n :]
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a server answered, decompressed."""
+
+    content: bytes
+    is_html: bool
+    charset: str | None
+    """That the server named."""
+
+
 def page_fields(payload: bytes, content_type: str, fields: Mapping[str, Any]) -> dict[str, Any] | Unreadable:
-    """`fields` with the text and title of the payload, an HTTP response or bare content of that type.
+    """`fields` with the text and title of the payload's page; Unreadable as `page_of` has it."""
+    page = page_of(payload, content_type)
+    if isinstance(page, Unreadable):
+        return page
+    if page.is_html:
+        text, title = html_text(page.content, page.charset)
+        return {**fields, "text": text, "title": title}
+    return {**fields, "text": page.content.decode(page.charset or "utf-8", "replace")}
+
+
+def page_of(payload: bytes, content_type: str) -> Page | Unreadable:
+    """The page in an HTTP response, or in bare content of that type.
 
     Unreadable for "http_status_N" other than 2xx, "unsupported_encoding (NAME)", "empty_text", "not_text", and
     "damaged_file" where the compressed body breaks off.
@@ -70,11 +100,8 @@ def page_fields(payload: bytes, content_type: str, fields: Mapping[str, Any]) ->
     if not payload.strip():
         return Unreadable("empty_text")
     if "html" in content_type or payload[:256].lstrip().lower().startswith(HTML_STARTS):
-        text, title = html_text(payload, charset)
-        return {**fields, "text": text, "title": title}
-    if content_type in TEXT_TYPES:
-        return {**fields, "text": payload.decode(charset or "utf-8", "replace")}
-    return Unreadable("not_text")
+        return Page(payload, True, charset)
+    return Page(payload, False, charset) if content_type in TEXT_TYPES else Unreadable("not_text")
 
 
 def charset_of(content_type: str) -> str | None:
@@ -86,8 +113,7 @@ def charset_of(content_type: str) -> str | None:
                 info = codecs.lookup(value.strip(" \t\"'"))
             except (LookupError, ValueError):
                 return None
-            # hex, base64 and the like are codecs too, but no character sets.
-            return info.name if getattr(info, "_is_text_encoding", True) else None
+            return info.name if getattr(info, "_is_text_encoding", True) and info.name not in NO_CHARSETS else None
     return None
 
 
@@ -139,11 +165,6 @@ def _unbrotli(body: bytes) -> bytes | Unreadable:
 
 
 def _unzstd(body: bytes) -> bytes | Unreadable:
-    import io
-
-    from reread.corpus.blob import Blob
-    from reread.corpus.streams import open_stream, stream_errors
-
     try:
         with open_stream(Blob("", lambda: io.BytesIO(body))) as stream:
             plain = stream.read(MAX_RECORD_BYTES + 1)

@@ -91,13 +91,7 @@ def _explained(error: Exception, name: str, config: str | None, split: str) -> s
         return f"it has no split {split} ({first_line})"
     if "config" in first_line.lower() and isinstance(error, ValueError):
         return f"it has no configuration {config or 'of that name'} ({first_line}); name one as hf:{name}@CONFIG"
-    if kinds & {
-        "ConnectionError",
-        "ConnectError",
-        "OfflineModeIsEnabled",
-        "TimeoutException",
-        "LocalEntryNotFoundError",
-    }:
+    if kinds & UNREACHABLE:
         return "the hub cannot be reached; check the network, or name a local copy"
     return f"{type(error).__name__}: {first_line or 'no reason given'}"
 

@@ -31,6 +31,8 @@ _PRESENTATION = re.compile(
     r"|(?:.*_)?footnotes?|.*_ref|subbox|templatestyles|suppressfields",
     re.IGNORECASE,
 )
+MAX_FIELD_CHARS = 100
+"""A longer name is no field's, but a value with an equals sign or broken markup."""
 MERGED = {
     "birth_name": "Born", "birth_date": "Born", "birth_place": "Born", "death_date": "Died", "death_place": "Died",
     "death_cause": "Cause of death", "resting_place": "Resting place",
@@ -54,7 +56,8 @@ def render_infobox(arguments: Arguments) -> str:
         if field_name in TITLE_FIELDS and not title:
             title = one_line(value)
             continue
-        if _PRESENTATION.fullmatch(field_name) or re.fullmatch(r"label\d+", field_name):
+        is_named = len(field_name) <= MAX_FIELD_CHARS
+        if is_named and (_PRESENTATION.fullmatch(field_name) or re.fullmatch(r"label\d+", field_name)):
             continue
         number = re.fullmatch(r"(data|header)(\d+)", field_name)
         if number:

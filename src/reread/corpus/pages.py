@@ -10,21 +10,21 @@ from urllib.parse import unquote
 from reread.corpus.blob import Openable
 from reread.corpus.find import CorpusFile, find_files
 from reread.corpus.formats import detect_format, read_jsonl
-from reread.corpus.http_body import charset_of, decode_body, split_response
+from reread.corpus.http_body import Page, page_of
 from reread.corpus.page_cache import REQUESTED_HEADER
+from reread.corpus.records import HTML_FIELDS
 from reread.corpus.rejects import Rejects
 from reread.corpus.streams import read_whole
 from reread.corpus.urls import normal_url
 from reread.corpus.warc import ArchiveRecord, warc_pages
 
-HTML_FIELDS = ("html", "raw_html", "html_content")
 URL_FIELDS = ("url", "uri", "link", "final_url")
 URL_HEADERS = ("warc-target-uri", REQUESTED_HEADER.lower())
 HEAD_BYTES = 256 * 1024
 """How far into a page its own address is looked for."""
 
 _LINK = re.compile(rb"<(?:link|meta)\s[^>]{0,4096}>", re.IGNORECASE)
-_ATTRIBUTE = re.compile(rb"""([a-z:-]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"'][^\s>]*))""", re.IGNORECASE)
+_ATTRIBUTE = re.compile(rb"""(?<![a-z:-])([a-z:-]+)\s*+=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"'][^\s>]*))""", re.IGNORECASE)
 _SAVED_FROM = re.compile(rb"<!--\s*saved from url=\(\d+\)(\S+)\s*-->", re.IGNORECASE)
 _SINGLE_FILE = re.compile(rb"Page saved with SingleFile\s+url:\s*(\S+)", re.IGNORECASE)
 
@@ -95,19 +95,11 @@ def _pages(file: CorpusFile, rejects: Rejects) -> Iterator[Found]:
 def _archive_pages(records: Iterator[tuple[int, ArchiveRecord]]) -> Iterator[Found]:
     for number, record in records:
         urls = [url.strip("<> ") for name in URL_HEADERS if (url := record.fields.get(name))]
-        content = record.payload
-        if record.kind == "conversion" or not urls or not isinstance(content, bytes):
+        if record.kind == "conversion" or not urls or not isinstance(record.payload, bytes):
             continue
-        encoding = None
-        response = split_response(content)
-        if response is not None:
-            status, headers, body = response
-            decoded = decode_body(body, headers.get("transfer-encoding", ""), headers.get("content-encoding", ""))
-            if (status is not None and not 200 <= status < 300) or not isinstance(decoded, bytes):
-                continue
-            content, encoding = decoded, charset_of(headers.get("content-type", ""))
-        if content.strip():
-            yield number, urls, content, encoding
+        page = page_of(record.payload, record.fields.get("content-type", ""))
+        if isinstance(page, Page):
+            yield number, urls, page.content, page.charset
 
 
 def _json_pages(file: CorpusFile, path: Openable, rejects: Rejects) -> Iterator[Found]:

@@ -9,6 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
+MAX_REASONS = 1000
+MAX_REASON_CHARS = 120
+OTHER = "other"
+
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
@@ -41,8 +45,13 @@ class Rejects:
         return sum(self.counts.values())
 
     def add(self, source: str, record: str | int, reason: str) -> None:
-        """Count one record that was not read; `record` is its id or its number in the file, from 1."""
-        self.counts[reason] += 1
+        """Count one record that was not read; `record` is its id or its number in the file, from 1.
+
+        A reason may name what the record held (a type, a status): it is kept short and free of control characters,
+        and beyond MAX_REASONS different ones it is counted, though not written, as "other".
+        """
+        reason = reason[:MAX_REASON_CHARS] if reason.isprintable() else _printable(reason)
+        self.counts[reason if reason in self.counts or len(self.counts) < MAX_REASONS else OTHER] += 1
         if self.path is None:
             return
         if self._file is None:
@@ -64,3 +73,7 @@ class Rejects:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "\ufffd" for char in text[:MAX_REASON_CHARS])

@@ -21,6 +21,9 @@ MARK = b"WARC/"
 RECORD_START = re.compile(rb"(?m)^WARC/[01]\.\d{1,2}[ \t]*\r?\n(?=[A-Za-z-]{1,64}[ \t]*:)")
 """What begins a record inside other bytes: the version line and a header field behind it."""
 MARK_BYTES = 128
+MAX_PUT_BACK_BYTES = 1 << 30
+"""Read again in one file because of lengths that were too long. Beyond it they are not believed: every record ends
+where the next one begins. Otherwise 60 MB claimed by each of a thousand small records take five minutes."""
 WANTED = ("response", "resource", "conversion")
 """The types that hold a document; the others describe the crawl."""
 LINE_END = re.compile(rb"\r?\n(\r?\n)?$")
@@ -126,6 +129,9 @@ def _next_record(window: Window) -> ArchiveRecord:
 
 def take_payload(window: Window, n: int, record_start: re.Pattern[bytes], mark: bytes) -> bytes | Unreadable:
     """The n bytes of a record, or as many as there are before the next record where n is wrong; CUT at the end."""
+    if window.n_put_back > MAX_PUT_BACK_BYTES:
+        payload = window.take_until(record_start, MARK_BYTES, MAX_RECORD_BYTES)
+        return TOO_LARGE if len(payload) > MAX_RECORD_BYTES else LINE_END.sub(b"", payload)
     payload = window.take(min(n, MAX_RECORD_BYTES + 1))
     if len(payload) > MAX_RECORD_BYTES:
         is_cut = window.pass_over(n - len(payload)) < n - len(payload)

@@ -86,7 +86,8 @@ def check_reply(status: int, headers: Mapping[str, str], max_bytes: int, *, is_p
     if kind not in PAGE_TYPES:
         raise Miss(f"content_type_{kind or 'none'}")
     length = headers.get("content-length", "").strip()
-    if length.isdecimal() and int(length) > max_bytes:
+    # More digits than these are too many for any page, and for int.
+    if length.isdecimal() and int(length[:20]) > max_bytes:
         raise Miss("page_too_large")
 
 
@@ -126,7 +127,7 @@ def retry_after_s(value: str) -> float:
         return float(value[:9])
     try:
         at = email.utils.parsedate_to_datetime(value)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return 0.0
     if at.tzinfo is None:
         at = at.replace(tzinfo=datetime.UTC)

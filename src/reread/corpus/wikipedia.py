@@ -24,6 +24,9 @@ MAX_PAGE_CHARS = 2 << 20
 """Of one page's wikitext: MediaWiki itself takes no article over 2 MiB."""
 MAX_TOKEN_BYTES = 16 << 20
 """A tag or other piece of markup that is longer is no dump's."""
+MAX_DEPTH = 50
+"""Of elements in one another; a dump has six. Every open one takes memory."""
+MAX_NAMESPACES = 100
 ARTICLES = 0
 """The namespace of articles."""
 _PAGE = b"<page>"
@@ -198,6 +201,8 @@ class _DumpReader:
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         self._path.append(name)
+        if len(self._path) > MAX_DEPTH:
+            raise _Refused
         if name == "page":
             self._page = _Page()
         elif name == "namespace":
@@ -252,7 +257,11 @@ class _DumpReader:
     def _site_element(self, name: str, text: str) -> None:
         if name == "base":
             self.site.base = text.strip()
-        elif name == "namespace" and self._namespace_key in (str(FILE), str(CATEGORY)):
+        elif (
+            name == "namespace"
+            and self._namespace_key in (str(FILE), str(CATEGORY))
+            and len(self.site.namespaces) < MAX_NAMESPACES
+        ):
             self.site.namespaces[" ".join(text.split()).lower()] = int(self._namespace_key)
 
 

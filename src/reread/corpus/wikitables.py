@@ -14,7 +14,7 @@ MAX_NESTING = 8
 TABLE_LINE = "\ue008"
 """Opens every line of a finished table, so that its text is not taken for a list or heading."""
 _START = re.compile(r"[:*#\s]*\{\|")
-_SPAN = re.compile(r"""\b(colspan|rowspan)\s*=\s*["']?\s*(\d{1,5})""", re.IGNORECASE)
+_SPAN = re.compile(r"""\b(colspan|rowspan)\s*+=\s*+["']?\s*+(\d{1,5})""", re.IGNORECASE)
 
 
 @dataclass(slots=True)

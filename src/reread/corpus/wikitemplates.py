@@ -8,6 +8,7 @@ day of reading, are left out.
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -85,10 +86,6 @@ def _last(arguments: Arguments) -> str:
 
 def _second(arguments: Arguments) -> str:
     return arguments.get(2, 1)
-
-
-def _nothing(_: Arguments) -> str:
-    return ""
 
 
 def _constant(text: str) -> Callable[[Arguments], str]:
@@ -196,14 +193,14 @@ SMALLER_UNITS = frozenset(("in", "ft", "yd", "oz", "lb", "m", "cm", "mi", "ch", 
 def _convert(arguments: Arguments) -> str:
     """{{convert|5|to|7|km|mi}}: the quantity as the article gives it, not its conversion."""
     shown = ""
-    values = list(arguments.positional)
+    values = deque(arguments.positional)
     while values:
-        shown += values.pop(0)
+        shown += values.popleft()
         if values and values[0] in RANGE_WORDS:
-            shown += RANGE_WORDS[values.pop(0)]
+            shown += RANGE_WORDS[values.popleft()]
             continue
         if values:
-            shown += f" {values.pop(0)}"
+            shown += f" {values.popleft()}"
         # {{convert|5|ft|11|in|m}}: a second amount, of a smaller unit.
         if len(values) >= 2 and values[0][:1].isdecimal() and values[1] in SMALLER_UNITS:
             shown += " "

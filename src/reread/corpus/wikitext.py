@@ -49,7 +49,7 @@ _INLINE_TAGS = frozenset(
      "rp", "rtc", "dfn", "time", "data", "wbr", "noinclude", "includeonly", "onlyinclude", "tbody", "thead", "tfoot",
      "nobr", "a", "img")
 )  # fmt: skip
-_EXTERNAL = re.compile(r"\[(?:https?:|ftp:|mailto:|//)[^\s\]\[<>\"]*([^\]\[\n]*)\]", re.IGNORECASE)
+_EXTERNAL = re.compile(r"\[(?:https?:|ftp:|mailto:|//)[^\s\]\[<>\"]*+([^\]\[\n]*+)\]", re.IGNORECASE)
 _TOKEN = re.compile(r"\{\{|\}\}|\[\[|\]\]|\||(?:^|(?<=\n))[:*# \t]{0,8}\{\|(?![|}])|(?<=\n)[ \t]{0,8}\|\}(?!\})")
 _SWITCH = re.compile(r"__[A-Z]{3,30}__")
 _QUOTES = re.compile(r"'{2,5}")

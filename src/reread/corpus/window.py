@@ -20,6 +20,8 @@ class Window:
         self._is_over = False
         self.damage: Exception | None = None
         """Why the bytes end here; None where the file does."""
+        self.n_put_back = 0
+        """Bytes that were taken and given back, all together."""
 
     @property
     def is_doubtful(self) -> bool:
@@ -62,6 +64,7 @@ class Window:
         return n - n_left
 
     def put_back(self, data: bytes) -> None:
+        self.n_put_back += len(data)
         self._held, self._at = data + self._held[self._at :], 0
 
     def line(self, max_bytes: int) -> bytes:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 from reread.corpus import CorpusFile, Position, Rejects, find_files, no_documents, read_from
-from reread.corpus.output import atomic_file, join_files, record_line
+from reread.corpus.output import atomic_file, atomic_gzip, claim_folder, join_files, output_names, record_line
 from reread.decontaminate.clean import Action, Summary, check_action, decontaminate, finding_row
 from reread.decontaminate.index import DEFAULT_THRESHOLD, QuestionIndex, Rule
-from reread.errors import RunFolderError, UsageError
+from reread.errors import UsageError
 from reread.runs import content_hash, write_json_atomically
 from reread.types import Question
 
 SETTINGS = "decontaminate.json"
-COMPRESSION = 4
-"""gzip level of the cleaned corpus; above it, compression takes longer than everything else together."""
 
 
 def decontaminate_corpus(
@@ -51,7 +48,7 @@ def decontaminate_corpus(
     _check_settings(out, index, action, questions, files)
     total, plain_total = Summary.of(index), Summary.of(plain)
     rejects_counts = Rejects()
-    for number, (file, clean_name) in enumerate(zip(files, _clean_names(files), strict=True)):
+    for number, (file, clean_name) in enumerate(zip(files, output_names(files, ".jsonl.gz"), strict=True)):
         part = out / "parts" / f"{number:05d}"
         if not part.with_suffix(".json").exists():
             _one_file(file, part, out / "clean" / clean_name, index, plain, action, progress, total.n_documents)
@@ -89,7 +86,7 @@ def _one_file(
     with (
         Rejects(rejects_path) as rejects,
         atomic_file(part.with_suffix(".findings.jsonl")) as findings_file,
-        _atomic_gzip(clean_path if action != "audit" else None) as clean_file,
+        atomic_gzip(clean_path) if action != "audit" else nullcontext() as clean_file,
     ):
         documents = (document for _, document in read_from([file], Position(0, 0), rejects=rejects))
         for cleaned in decontaminate(documents, index, action=action, summary=summary):
@@ -139,42 +136,6 @@ def _check_settings(
         "ngram": index.ngram,
         "action": action,
         "questions": content_hash([[q.id, q.benchmark, q.text, q.choices, q.answers] for q in questions]),
-        "files": [[f.name, f.path.stat().st_size if f.path else None] for f in files],
+        "files": [[file.name, file.n_bytes] for file in files],
     }
-    path = out / SETTINGS
-    if path.exists():
-        try:
-            there = json.loads(path.read_bytes())
-        except ValueError:
-            there = {}
-        for key, value in asked.items():
-            if there.get(key) != value:
-                raise RunFolderError(
-                    f"{out} holds a decontamination with other {key}; give another --out, or delete it"
-                )
-    elif out.is_dir() and any(out.iterdir()):
-        raise RunFolderError(f"{out} is not empty and holds no decontamination; give another --out")
-    write_json_atomically(path, asked)
-
-
-def _clean_names(files: Sequence[CorpusFile]) -> list[str]:
-    """A jsonl.gz name for each corpus file, without repeats."""
-    names: list[str] = []
-    for number, file in enumerate(files):
-        name = file.name.replace(":", "-").lstrip("/")
-        if name.endswith(".jsonl"):
-            name += ".gz"
-        elif not name.endswith(".jsonl.gz"):
-            name += ".jsonl.gz"
-        names.append(name if name not in names else f"{number:05d}-{Path(name).name}")
-    return names
-
-
-@contextmanager
-def _atomic_gzip(path: Path | None) -> Iterator[BinaryIO | None]:
-    """Likewise, compressed; equal content gives equal bytes. None for no path."""
-    if path is None:
-        yield None
-        return
-    with atomic_file(path) as file, gzip.GzipFile("", "wb", COMPRESSION, file, mtime=0) as compressed:
-        yield cast(BinaryIO, compressed)
+    claim_folder(out, out / SETTINGS, asked, "a decontamination")

@@ -23,13 +23,23 @@ import numpy.typing as npt
 
 from reread.corpus.dedup.cluster import DECISION, READ_AT_ONCE, decide
 from reread.corpus.dedup.sketch import SketchSettings, band_keys, check_rensa, content_key, normalise, sketch
-from reread.corpus.dedup.workers import Tick, over_files
 from reread.corpus.documents import START, no_documents, read_from
 from reread.corpus.filters import make_filter
 from reread.corpus.find import CorpusFile, find_files
-from reread.corpus.output import atomic_file, atomic_zstd, full_disk, join_files, output_names, record_line
+from reread.corpus.output import (
+    atomic_file,
+    atomic_zstd,
+    check_outside,
+    claim_folder,
+    full_disk,
+    join_files,
+    output_names,
+    record_line,
+    remove_unfinished,
+)
 from reread.corpus.rejects import Rejects
-from reread.errors import CorpusError, RunFolderError, UsageError
+from reread.corpus.workers import Tick, over_files
+from reread.errors import CorpusError, UsageError
 from reread.runs import write_json_atomically
 
 SETTINGS = "dedup.json"
@@ -86,10 +96,7 @@ def dedup_corpus(
     if not settings.exact_only:
         check_rensa()
     accepted = make_filter(filters)
-    for corpus in corpora:
-        # What is written there would be part of the corpus when the run goes on.
-        if Path(corpus).is_dir() and out.resolve().is_relative_to(Path(corpus).resolve()):
-            raise UsageError(f"{out} lies in the corpus folder {corpus}; give an --out outside of it")
+    check_outside(out, corpora)
     files = find_files(corpora)
     opened = stage or (lambda _title: lambda _done, _total: None)
     with full_disk(out):
@@ -106,7 +113,12 @@ def _dedup(
     workers: int,
     opened: Callable[[str], Progress],
 ) -> dict[str, Any]:
-    _claim(out, settings, described, files)
+    asked = {
+        **settings.as_dict(),
+        "filters": list(described),
+        "files": [[file.name, file.n_bytes] for file in files],
+    }
+    claim_folder(out, out / SETTINGS, asked, "a dedup run")
     summary_path = out / "summary.json"
     if summary_path.exists():
         return dict(json.loads(summary_path.read_bytes()))
@@ -132,44 +144,11 @@ def _dedup(
     written = [json.loads(job.work("written.json").read_bytes()) for job in jobs]
     join_files([job.work("duplicates.jsonl") for job in jobs], out / "duplicates.jsonl")
     join_files([job.work("rejects.jsonl") for job in jobs], out / "rejects.jsonl")
-    for left_by_a_kill in out.rglob(".*.part"):
-        left_by_a_kill.unlink(missing_ok=True)
+    remove_unfinished(out)
     summary = _summary(settings, described, states, written, rejected)
     write_json_atomically(summary_path, summary)
     shutil.rmtree(out / WORK, ignore_errors=True)
     return summary
-
-
-def _claim(out: Path, settings: SketchSettings, filters: Sequence[str], files: Sequence[CorpusFile]) -> None:
-    """Make the folder this run's own, or refuse to go on in one that another began."""
-    asked = {
-        **settings.as_dict(),
-        "filters": list(filters),
-        "files": [[file.name, _bytes_of(file)] for file in files],
-    }
-    path = out / SETTINGS
-    if path.exists():
-        try:
-            there = json.loads(path.read_bytes())
-        except ValueError:
-            there = None
-        if not isinstance(there, dict):
-            raise RunFolderError(f"{path} is damaged; delete the folder {out}, or give another --out")
-        for key, value in asked.items():
-            if there.get(key) != value:
-                what = "other corpus files" if key == "files" else f"{key} = {there.get(key)!r}, not {value!r}"
-                raise RunFolderError(f"{out} holds a dedup run with {what}; give another --out, or delete that folder")
-        return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RunFolderError(f"{out} is not empty and holds no dedup run; give another --out")
-    write_json_atomically(path, asked)
-
-
-def _bytes_of(file: CorpusFile) -> int | None:
-    try:
-        return file.path.stat().st_size if file.path is not None else None
-    except OSError:
-        return None
 
 
 def _clear(out: Path) -> None:

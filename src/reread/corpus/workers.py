@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -15,7 +16,9 @@ Tick = Callable[[int], None]
 
 Job = TypeVar("Job")
 TICK = 64
+"""Documents that a worker does between two looks at whether to stop."""
 POLL_SECONDS = 0.2
+"""Between two reports of progress."""
 
 _shared: Any = None
 """In a worker process: the documents done by all workers, and whether to stop."""
@@ -34,12 +37,13 @@ def over_files(
     An error in one job stops the others at their next document, and is raised here.
     """
     if workers == 1 or len(jobs) < 2:
-        done = 0
+        done, shown_at = 0, time.monotonic()
 
         def tick(n: int) -> None:
-            nonlocal done
+            nonlocal done, shown_at
             done += n
-            if done % TICK == 0:
+            if time.monotonic() - shown_at >= POLL_SECONDS:
+                shown_at = time.monotonic()
                 progress(done, total)
 
         for job in jobs:
