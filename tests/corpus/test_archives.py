@@ -146,6 +146,19 @@ def test_an_encrypted_zip_member_is_rejected_as_that(tmp_path: Path) -> None:
     assert ids(tmp_path) == (["a.zip/b.txt"], {"encrypted_file": 1})
 
 
+def test_a_sparse_member_is_rejected_unread(tmp_path: Path) -> None:
+    member = tarfile.TarInfo("a.jsonl")
+    member.size = 512
+    sparse = {"major": "0", "minor": "1", "map": "0,512", "size": str(1 << 50), "name": "a.jsonl"}
+    member.pax_headers = {f"GNU.sparse.{key}": value for key, value in sparse.items()}
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        tar.addfile(member, io.BytesIO(json_line(0).ljust(512)))
+        last = tarfile.TarInfo("b.jsonl")
+        last.size = len(json_line(1))
+        tar.addfile(last, io.BytesIO(json_line(1)))
+    assert ids(tmp_path) == (["r1"], {"unsupported_format (sparse file)": 1})
+
+
 def test_a_zip_bomb_is_rejected_in_little_memory(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for name in ("a.txt", "b.jsonl"):

@@ -124,6 +124,27 @@ def test_files_of_one_name_in_two_folders_get_different_ids(tmp_path: Path) -> N
     assert [d.id for d in documents] == ["x/notes.txt", "y/notes.txt"]
 
 
+def test_names_stay_unique_where_a_longer_one_is_another_files(tmp_path: Path) -> None:
+    for place in ("one/x/a.txt", "two/x/a.txt", "two/y/a.txt"):
+        (tmp_path / place).parent.mkdir(parents=True)
+        (tmp_path / place).write_text("words")
+    names = [file.name for file in find_files([str(tmp_path / "one"), f"{tmp_path}/two/*/a.txt"])]
+    assert len(set(names)) == 3 and "y/a.txt" in names
+
+
+def test_thousands_of_files_of_one_name_are_told_apart_at_once(tmp_path: Path) -> None:
+    for number in range(3000):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "a.txt").touch()
+    assert {file.name for file in find_files([f"{tmp_path}/*/a.txt"])} == {f"{number}/a.txt" for number in range(3000)}
+
+
+@pytest.mark.parametrize("corpus", ["", "file://", "~no-such-user/x", "a" * 5000, "a\0b"])
+def test_a_name_that_no_file_can_have_is_refused_in_a_sentence(corpus: str) -> None:
+    with pytest.raises(CorpusError, match="a file, a folder, a glob"):
+        find_files([corpus])
+
+
 def test_a_file_named_twice_is_read_once(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(LINES)
     assert len(read(tmp_path, tmp_path / "a.jsonl", f"{tmp_path}/*.jsonl")[0]) == len(RECORDS)

@@ -29,7 +29,7 @@ from reread.corpus.fetch import FetchRules, fetch_links
 from reread.corpus.page_cache import FetchedPage, MissedPage
 from reread.corpus.pages import find_pages
 from reread.corpus.rejects import Rejects
-from reread.corpus.web_reply import retry_after_s
+from reread.corpus.web_reply import Miss, check_reply, retry_after_s
 from reread.errors import CorpusError, UsageError
 
 pytest.importorskip("httpx")
@@ -290,10 +290,17 @@ def test_a_server_that_asks_for_a_long_wait_is_left_alone(site: Site) -> None:
     assert site.paths() == ["/p"]
 
 
+def test_a_length_of_any_number_of_digits_is_too_large() -> None:
+    headers = {"content-type": "text/html", "content-length": "9" * 5000}
+    with pytest.raises(Miss, match="page_too_large"):
+        check_reply(200, headers, 1000, is_page=True)
+
+
 def test_retry_after_is_read_as_a_number_or_a_date() -> None:
     assert retry_after_s("7") == 7.0
     assert retry_after_s("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
     assert retry_after_s("Wed, 21 Oct 2065 07:28:00 GMT") > 1e8
+    assert retry_after_s("Mon, 01 Jan 99999999999999999999 00:00:00 GMT") == 0.0
     assert retry_after_s("soon") == retry_after_s("") == retry_after_s("-5") == 0.0
 
 

@@ -111,7 +111,8 @@ def test_no_rules_keep_everything() -> None:
 
 
 @pytest.mark.parametrize(
-    "spec", ["nonsense", "min-words", "min-words=x", "min-words=2.5", "min-letters=2", "gopher-quality=3", "gopher=3",
+    "spec", ["nonsense", "min-words", "min-words=x", "min-words=2.5", "max-words=1e30",
+             "min-letters=2", "gopher-quality=3", "gopher=3",
              "blocklist=", "blocklist=/no/such/file", "language=", "language=qq"]
 )  # fmt: skip
 def test_a_wrong_rule_is_refused_by_name(spec: str) -> None:

@@ -177,12 +177,25 @@ def test_pages_are_found_in_warc_files_whatever_their_encoding(tmp_path: Path) -
     assert pages[urls[0]].encoding == "iso8859-1" and reasons == {"not_in_corpus": 1}
 
 
+def test_what_is_no_page_is_not_found_as_one(tmp_path: Path) -> None:
+    block = b"HTTP/1.1 200 OK\r\nContent-Type: application/pdf\r\n\r\n%PDF-1.4 \xff\xfe"
+    head = "WARC/1.1\r\nWARC-Type: response\r\nWARC-Target-URI: https://a.test/1\r\nContent-Type: application/http\r\n"
+    (tmp_path / "a.warc").write_bytes(head.encode() + b"Content-Length: %d\r\n\r\n" % len(block) + block + b"\r\n\r\n")
+    assert found(["https://a.test/1"], tmp_path) == ({}, {"not_in_corpus": 1})
+
+
 def test_the_first_page_of_a_url_is_taken_and_each_once(tmp_path: Path) -> None:
     rows = [{"url": "https://a.test/x", "html": "<p>first"}, {"url": "http://a.test/x/", "html": "<p>second"}]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, [*rows, {"url": "https://a.test/y"}, 3])))
     pages, reasons = found(["https://a.test/x", "https://a.test/x#z", "https://a.test/y"], tmp_path)
     assert {url: page.content for url, page in pages.items()} == {"https://a.test/x": b"<p>first"}
     assert reasons == {"not_in_corpus": 1}
+
+
+def test_a_tag_of_one_long_name_is_read_once() -> None:
+    assert page_addresses((b"<link " + b"a" * 4000 + b">") * 60 + b"<link rel=canonical href=https://a.test/>") == [
+        "https://a.test/"
+    ]
 
 
 def test_addresses_far_into_a_page_or_broken_are_none() -> None:

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reread.corpus import Rejects, read_documents
+from reread.corpus.http_body import page_fields, parse_headers
 from reread.corpus.warc import warc_records
 from reread.errors import CorpusError
 
@@ -178,6 +179,27 @@ def test_a_wrong_length_costs_no_record(tmp_path: Path, pack: str | None, error:
     assert rejects.total == 0
     # Up to four bytes too many are the line ends behind the record.
     assert [document.text.strip().encode() for document in documents] == [words(n).strip() for n in range(5)]
+
+
+def test_lengths_that_are_wrong_again_and_again_are_believed_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reread.corpus.warc.MAX_PUT_BACK_BYTES", 5000)
+    right = b"Length: %d" % len(words(5))
+    parts = [record(n, words(n)).replace(right, b"Length: 4000") for n in range(9)]
+    (tmp_path / "a.warc").write_bytes(b"".join([*parts, record(9, words(9))]))
+    assert read(tmp_path / "a.warc") == ([str(n) for n in range(10)], {})
+
+
+@pytest.mark.parametrize("charset", ["idna", "punycode", "undefined", "unicode_escape", "hex", "no-such"])
+def test_a_charset_that_no_page_is_written_in_is_none(charset: str) -> None:
+    payload = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=%b\r\n\r\ncaf\xc3\xa9" % charset.encode()
+    assert page_fields(payload, "", {}) == {"text": "café"}
+
+
+def test_a_header_of_many_lines_is_read_once() -> None:
+    lines = [b"name: a\r\n", *[b" b\r\n"] * 1_000_000]
+    assert parse_headers(lines) == {"name": "a" + " b" * 1_000_000}
 
 
 def test_a_damaged_header_costs_its_own_record_alone(tmp_path: Path) -> None:

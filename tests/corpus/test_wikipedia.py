@@ -196,6 +196,14 @@ def test_a_page_over_the_limit_is_rejected_without_being_held(tmp_path: Path) ->
     assert [document.id for _, document in documents] == ["1", "3"] and reasons == ["record_too_large"]
 
 
+def test_elements_nested_without_end_are_no_dump(tmp_path: Path) -> None:
+    page = b"<page><title>A</title><ns>0</ns><id>1</id><revision><text>words</text></revision></page>"
+    (tmp_path / "a.xml").write_bytes(b"<mediawiki>" + b"<a>" * 100_000 + page + b"</mediawiki>")
+    rejects = Rejects()
+    (document,) = read_documents([str(tmp_path / "a.xml")], rejects=rejects)
+    assert document.text == "words" and rejects.counts["not_xml"] == 1
+
+
 def test_memory_stays_flat_over_a_long_dump(tmp_path: Path) -> None:
     import tracemalloc
 

@@ -283,6 +283,21 @@ def test_work_grows_with_length_alone_on_hostile_markup(name: str) -> None:
     assert calls(4000) <= 6 * calls(1000) + 1000
 
 
+@pytest.mark.parametrize(
+    ("before", "unit", "behind", "shown"),
+    [
+        ("[http:", "a", "", "[http:aaaa"),
+        ("{{infobox x|", "map_", "\nz = word}}", "word"),
+        ("{|\n|-\n| colspan=", "  ", "| word\n|}", "word"),
+        ("{{convert|", "1|to|", "2|km}}", "1 to 1 to 1"),
+    ],
+    ids=["address", "field name", "blanks", "amounts"],
+)
+def test_a_run_of_one_unit_is_read_once(before: str, unit: str, behind: str, shown: str) -> None:
+    """No count of calls sees what a pattern tries again and again: read anew from each place, this takes an hour."""
+    assert shown in wikitext_text(before + unit * 150_000 + behind)
+
+
 def test_templates_nested_too_deep_are_read_without_recursion() -> None:
     text = wikitext_text("{{nowrap|" * 5000 + "deep" + "}}" * 5000 + " after")
     assert "after" in text

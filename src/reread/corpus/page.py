@@ -6,15 +6,10 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from reread.corpus.tables import rows_to_text
+from reread.corpus.tables import Cell, rows_to_text, spread_cells
 
 MAX_DEPTH = 200
 """Elements within one another; a deeper page is no page that a person wrote."""
-MAX_COLUMNS = 200
-"""Of a table; what lies beyond is left out, so that spans cannot be made to multiply."""
-MAX_CELLS = 200_000
-REPEATED_CELL_CHARS = 200
-"""A cell over several rows is written in each of them, unless it is longer."""
 
 SKIPPED = frozenset(
     [
@@ -272,7 +267,7 @@ def table_text(table: Any, depth: int = 0) -> str:
     """A data table's caption and rows (rows_to_text), with cells that span rows written in each of them."""
     caption = table.find("caption")
     title = _cell_text(caption, depth) if caption is not None and not is_noise(caption) else ""
-    return rows_to_text(_grid(table, depth), title)
+    return rows_to_text(spread_cells([_cells(row, depth) for row in _rows(table)]), title)
 
 
 def _rows(table: Any) -> list[Any]:
@@ -286,39 +281,12 @@ def _rows(table: Any) -> list[Any]:
     return [row for row in rows if not is_noise(row)]
 
 
-def _grid(table: Any, depth: int) -> list[list[str]]:
-    rows: list[list[str]] = []
-    hanging: dict[int, tuple[int, str]] = {}
-    n_cells = 0
-    for row in _rows(table):
-        cells: list[str] = []
-
-        def fill(cells: list[str] = cells) -> None:
-            while len(cells) in hanging and len(cells) < MAX_COLUMNS:
-                column = len(cells)
-                n_left, text = hanging.pop(column)
-                cells.append(text)
-                if n_left > 1:
-                    hanging[column] = (n_left - 1, text)
-
-        for cell in row:
-            if cell.tag not in ("td", "th"):
-                continue
-            fill()
-            text = "" if is_noise(cell) else _cell_text(cell, depth)
-            n_columns = min(_span(cell, "colspan"), MAX_COLUMNS - len(cells))
-            n_rows = _span(cell, "rowspan")
-            for place in range(n_columns):
-                written = text if place == 0 else ""
-                if n_rows > 1:
-                    hanging[len(cells)] = (n_rows - 1, written if len(text) <= REPEATED_CELL_CHARS else "")
-                cells.append(written)
-        fill()
-        rows.append(cells)
-        n_cells += len(cells)
-        if n_cells > MAX_CELLS:
-            break
-    return rows
+def _cells(row: Any, depth: int) -> list[Cell]:
+    return [
+        Cell("" if is_noise(cell) else _cell_text(cell, depth), _span(cell, "colspan"), _span(cell, "rowspan"))
+        for cell in row
+        if cell.tag in ("td", "th")
+    ]
 
 
 def _span(cell: Any, name: str) -> int:
