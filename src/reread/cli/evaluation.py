@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from reread.cli.options import AsJson
+from reread.cli.options import AsJson, RetrieverKind
 from reread.cli.progress import stages
 
 
@@ -23,8 +23,8 @@ def eval_(
         str, typer.Option(help="Arms, by commas; compared with baseline (else random, else the first).")
     ] = ("baseline"),
     rerank: Annotated[str | None, typer.Option(help="Reranker for the arms named rerank, such as ce:MODEL.")] = None,
-    retriever: Annotated[str, typer.Option(help="bm25, dense or hybrid.")] = "bm25",
-    embedder: Annotated[str | None, typer.Option(help="The store's embedder, for dense and hybrid.")] = None,
+    retriever: Annotated[RetrieverKind, typer.Option(help="How to search the store.")] = RetrieverKind.bm25,
+    embedder: Annotated[str | None, typer.Option(help="The store's embedder, for every retriever but bm25.")] = None,
     query: Annotated[str, typer.Option(help="What is retrieved with: question, or options (once per option).")] = (
         "question"
     ),
@@ -51,7 +51,7 @@ def eval_(
         reader=reader,
         store=store,
         arms=arms,
-        retrieval={"rerank": rerank, "retriever": retriever, "query": query},
+        retrieval={"rerank": rerank, "retriever": retriever.value, "query": query},
         embedder=embedder,
         reading={"k": k, "n_samples": samples},
         benchmark={"form": form, "split": split, "limit": limit},

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
+
+
+class RetrieverKind(StrEnum):
+    """Search kinds as the command line names them; dense is the library's `exact`."""
+
+    bm25 = "bm25"
+    dense = "dense"
+    ann = "ann"
+    hybrid = "hybrid"
+    hybrid_ann = "hybrid-ann"
+
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 

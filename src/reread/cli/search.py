@@ -12,6 +12,7 @@ from typing import Annotated, TextIO
 import typer
 
 from reread.cli.hits import hit_record, print_hit
+from reread.cli.options import RetrieverKind
 from reread.cli.progress import stages
 from reread.errors import UsageError
 from reread.types import Hit
@@ -19,16 +20,6 @@ from reread.types import Hit
 QUERIES_AT_ONCE = 256
 MAX_CHARS = 300
 """Of a passage on the terminal."""
-
-
-class RetrieverKind(StrEnum):
-    """Search kinds as the command line names them; dense is the library's `exact`."""
-
-    bm25 = "bm25"
-    dense = "dense"
-    ann = "ann"
-    hybrid = "hybrid"
-    hybrid_ann = "hybrid-ann"
 
 
 class Engine(StrEnum):

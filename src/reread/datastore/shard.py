@@ -124,6 +124,15 @@ class ShardPassages:
         value: str = self._columns(number)[column](offset)
         return value
 
+    def may_hold(self, hashes: npt.NDArray[np.uint64]) -> list[int]:
+        """Which of these documents, by the hashes of their ids, may be here (rows_of tells for certain)."""
+        known = self._document_hashes
+        if not len(known):
+            return []
+        places = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
+        found: list[int] = np.flatnonzero(known[places] == hashes).tolist()
+        return found
+
     def rows_of(self, doc_id: str, hashed: int | None = None) -> range:
         """The rows of a document's passages; empty where the shard does not hold it. hashed: its id_hash, if known."""
         number = np.uint64(id_hash(doc_id) if hashed is None else hashed)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from reread.datastore.ann import AnnIndex, open_ann
 from reread.datastore.bm25 import WeightedTerm, best_rows, document_frequencies, weigh_queries
 from reread.datastore.exact import ExactIndex
-from reread.datastore.layout import SHARDS, TOMBSTONES, read_store_file
+from reread.datastore.layout import SHARDS, TOMBSTONES, id_hash, read_store_file
 from reread.datastore.lexical import ANALYSER, LexicalShard
 from reread.datastore.search import Found, Searcher, VectorKind, mean_length, query_vectors
 from reread.datastore.shard import Shard
@@ -208,7 +208,7 @@ class Datastore(Searcher):
         """float32 (n, d), the stored vectors of these passages. Raises DatastoreError where there are none."""
         if self.dimension is None:
             raise DatastoreError(f"{self.path} holds no vectors; build it with --embedder")
-        places = [self._place(passage.id) for passage in passages]
+        places = self._places([passage.id for passage in passages])
         vectors = np.empty((len(places), self.dimension), dtype=np.float32)
         for i, place in enumerate(places):
             if place is None:
@@ -216,19 +216,23 @@ class Datastore(Searcher):
             vectors[i] = self._shards[place[0]].vectors[place[1]]
         return vectors
 
-    def _place(self, passage_id: str) -> Located | None:
-        """Where a passage lies, hidden or not; its id is that of its document, a colon and its start."""
-        doc_id = passage_id.rpartition(":")[0]
+    def _places(self, passage_ids: Sequence[str]) -> list[Located | None]:
+        """Where passages lie, hidden or not; a passage's id is that of its document, a colon and its start."""
+        doc_ids = [passage_id.rpartition(":")[0] for passage_id in passage_ids]
+        hashes = np.array([id_hash(doc_id) for doc_id in doc_ids], dtype=np.uint64)
+        places: list[Located | None] = [None] * len(passage_ids)
+        # All ids in each shard: one by one, many ids in many shards take minutes.
         for number, shard in enumerate(self._shards):
-            rows = shard.rows_of(doc_id)
-            for row, found in zip(rows, shard.ids(rows), strict=True):
-                if found == passage_id:
-                    return number, row
-        return None
+            for i in shard.may_hold(hashes):
+                rows = shard.rows_of(doc_ids[i], int(hashes[i]))
+                for row, found in zip(rows, shard.ids(rows), strict=True):
+                    if found == passage_ids[i] and places[i] is None:
+                        places[i] = number, row
+        return places
 
     def __contains__(self, passage_id: str) -> bool:
         """Whether the store holds this passage, hidden or not."""
-        return self._place(passage_id) is not None
+        return self._places([passage_id])[0] is not None
 
     # Hiding
 
@@ -238,7 +242,7 @@ class Datastore(Searcher):
         Each is a line of tombstones.jsonl with its reason. Raises DatastoreError for an id that the store lacks.
         """
         ids = list(dict.fromkeys(passage_ids))
-        places = {passage_id: self._place(passage_id) for passage_id in ids}
+        places = dict(zip(ids, self._places(ids), strict=True))
         if unknown := [passage_id for passage_id, place in places.items() if place is None]:
             raise DatastoreError(f"passage {unknown[0]} is not in {self.path} ({len(unknown)} such); hid nothing")
         n_before = len(self)
@@ -249,8 +253,7 @@ class Datastore(Searcher):
         return n_before - len(self)
 
     def _hide_rows(self, passage_ids: Iterable[str]) -> None:
-        for passage_id in passage_ids:
-            place = self._place(passage_id)
+        for place in self._places(list(passage_ids)):
             if place is not None:
                 number, row = place
                 if number not in self._hidden:
