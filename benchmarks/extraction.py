@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from reread.corpus.html import html_text
+from reread.corpus.web.html import html_text
 
 DATA = Path(os.environ.get("REREAD_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data") / "extraction"
 NO_ARTICLE_TABLE = re.compile(r"navbox|sidebar|metadata|mbox|\btoc\b")

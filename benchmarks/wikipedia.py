@@ -22,8 +22,8 @@ from xml.sax.saxutils import escape
 
 from reread.corpus.find import CorpusFile
 from reread.corpus.rejects import Rejects
-from reread.corpus.wikipedia import read_wikipedia_dump
-from reread.corpus.wikitext import wikitext_text
+from reread.corpus.wikipedia.dump import read_wikipedia_dump
+from reread.corpus.wikipedia.wikitext import wikitext_text
 
 PAGES_PER_STREAM = 100
 N_PAGES = 2_000
@@ -166,7 +166,7 @@ def wikitext_table(pages: list[Page]) -> None:
 
 HOSTILE = {"`[[` in `{{`, never closed": "{{a|[[b|", "tables never closed": "{|\n|{|\n", "tags never closed": "<ref>"}
 TIMED = {
-    "ours": "from reread.corpus.wikitext import wikitext_text as run",
+    "ours": "from reread.corpus.wikipedia.wikitext import wikitext_text as run",
     "mwparserfromhell": "from mwparserfromhell import parse as run",
 }
 

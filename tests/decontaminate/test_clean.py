@@ -242,7 +242,7 @@ def test_killed_run_goes_on_after_its_last_finished_file(
 
 def test_folder_of_other_settings_is_refused(corpus: Path, tmp_path: Path) -> None:
     decontaminate_corpus([str(corpus)], [ITEM], tmp_path / "out")
-    with pytest.raises(RunFolderError, match="rule = .containment., not .any."):
+    with pytest.raises(RunFolderError, match=r"rule = .containment., not .any."):
         decontaminate_corpus([str(corpus)], [ITEM], tmp_path / "out", rule="any")
     with pytest.raises(RunFolderError, match="other questions"):
         decontaminate_corpus([str(corpus)], [OTHER], tmp_path / "out")

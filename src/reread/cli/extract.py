@@ -94,7 +94,7 @@ def extract(
 
 
 def _reader(spec: str) -> Reader:
-    from reread.corpus.reader_extraction import LICENCE, REPETITION_PENALTY
+    from reread.corpus.web.reader_extraction import LICENCE, REPETITION_PENALTY
     from reread.reading.make import make_reader
 
     typer.echo(LICENCE, err=True)

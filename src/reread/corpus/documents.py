@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reread.corpus.archives import read_tar, read_zip
 from reread.corpus.blob import Openable
 from reread.corpus.find import CorpusFile, find_files
 from reread.corpus.formats import READERS, detect_format
+from reread.corpus.formats.archives import read_tar, read_zip
 from reread.corpus.hub import read_hub
 from reread.corpus.records import clean, make_document
 from reread.corpus.rejects import Rejects, Unreadable

@@ -12,10 +12,8 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from reread.corpus.documents import START, Position, no_documents, read_from
-from reread.corpus.fetch import fetch_links
 from reread.corpus.filters import make_filter
 from reread.corpus.find import EXTRACTION_MARK, CorpusFile, find_files
-from reread.corpus.html import DEFAULT_ENGINE, extracting, html_text
 from reread.corpus.output import (
     atomic_gzip,
     check_outside,
@@ -24,10 +22,12 @@ from reread.corpus.output import (
     output_names,
     remove_unfinished,
 )
-from reread.corpus.page_cache import FetchedPage, MissedPage
-from reread.corpus.pages import find_pages
 from reread.corpus.rejects import Rejects
-from reread.corpus.urls import normal_url, read_urls
+from reread.corpus.web.fetch import fetch_links
+from reread.corpus.web.html import DEFAULT_ENGINE, extracting, html_text
+from reread.corpus.web.local_pages import find_pages
+from reread.corpus.web.page_cache import FetchedPage, MissedPage
+from reread.corpus.web.urls import normal_url, read_urls
 from reread.corpus.workers import Tick, over_files
 from reread.errors import RunFolderError, UsageError
 from reread.protocols import Progress, Reader
@@ -132,7 +132,7 @@ def extract_urls(
 ) -> ExtractReport:
     """Write the pages of a file of URLs to out/urls.jsonl.gz, in the file's order.
 
-    A page is looked for in the inputs (pages.find_pages) and, with `web`, fetched where they do not have it
+    A page is looked for in the inputs (local_pages.find_pages) and, with `web`, fetched where they do not have it
     (fetch.fetch_links, whose cache is kept in `out`, so that a repeated call fetches only what is missing). A URL
     without a page is rejected by its reason.
 

@@ -82,7 +82,7 @@ def _page(record: Mapping[str, Any], title: str | None) -> tuple[str, str | None
     key, html = _find(record, HTML_FIELDS, _as_string)
     if html is None:
         return "", None, title
-    from reread.corpus.html import html_text
+    from reread.corpus.web.html import html_text
 
     text, page_title = html_text(clean(html).encode(), "utf-8")
     return key, text, title or page_title
@@ -102,11 +102,11 @@ def _enterprise_page(record: Mapping[str, Any]) -> dict[str, Any]:
     body = record[ENTERPRISE_BODY]
     page = {key: value for key, value in record.items() if key not in (ENTERPRISE_BODY, "name", "identifier")}
     if isinstance(html := body.get("html"), str):
-        from reread.corpus.html import html_text
+        from reread.corpus.web.html import html_text
 
         page["text"] = html_text(clean(html).encode(), "utf-8")[0]
     elif isinstance(wikitext := body.get("wikitext"), str):
-        from reread.corpus.wikitext import wikitext_text
+        from reread.corpus.wikipedia.wikitext import wikitext_text
 
         page["text"] = wikitext_text(clean(wikitext))
     return {**page, "title": record.get("name"), "id": record.get("identifier")}

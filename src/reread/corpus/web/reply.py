@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reread.corpus.http_body import charset_of
-from reread.corpus.urls import url_problem
+from reread.corpus.web.http_body import charset_of
+from reread.corpus.web.urls import url_problem
 
 PAGE_TYPES = ("text/html", "application/xhtml+xml", "text/plain")
 REDIRECTS = frozenset({301, 302, 303, 307, 308})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from reread.corpus.wikitemplates import Arguments, one_line, split_names
+from reread.corpus.wikipedia.templates import Arguments, one_line, split_names
 
 INFOBOXES = frozenset(
     split_names(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reread.corpus.wikitext import wikitext_text
+from reread.corpus.wikipedia.wikitext import wikitext_text
 
 CASES = {
     "links leave their labels": (

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from reread.corpus.page import Block, TooDeep, is_infobox, page_blocks
+from reread.corpus.web.blocks import Block, TooDeep, is_infobox, page_blocks
 
 SHINGLE_TOKENS = 4
 KEPT_SHARE = 0.5
@@ -30,7 +30,7 @@ def main_blocks(tree: Any, html: str) -> list[Block]:
     trafilatura (in its fast form) and readability agree; where the two speak of different parts of the page, the
     shorter text of the two. Data tables between them, and infoboxes, are kept although libraries drop them.
 
-    Raises TooDeep for a page nested beyond page.MAX_DEPTH.
+    Raises TooDeep for a page nested beyond blocks.MAX_DEPTH.
     """
     if (article := wiki_article(tree)) is not None:
         return page_blocks(article)

@@ -24,12 +24,12 @@ from pathlib import Path
 
 import pytest
 
-from reread.corpus.addresses import RefusedAddress, checked_addresses, is_public
-from reread.corpus.fetch import FetchRules, fetch_links
-from reread.corpus.page_cache import FetchedPage, MissedPage
-from reread.corpus.pages import find_pages
 from reread.corpus.rejects import Rejects
-from reread.corpus.web_reply import Miss, check_reply, retry_after_s
+from reread.corpus.web.addresses import RefusedAddress, checked_addresses, is_public
+from reread.corpus.web.fetch import FetchRules, fetch_links
+from reread.corpus.web.local_pages import find_pages
+from reread.corpus.web.page_cache import FetchedPage, MissedPage
+from reread.corpus.web.reply import Miss, check_reply, retry_after_s
 from reread.errors import CorpusError, UsageError
 
 pytest.importorskip("httpx")
@@ -563,7 +563,7 @@ def test_a_damaged_cache_is_one_sentence(site: Site, tmp_path: Path) -> None:
 FETCHER = """
 import ipaddress, sys
 from pathlib import Path
-from reread.corpus.fetch import FetchRules, fetch_links
+from reread.corpus.web.fetch import FetchRules, fetch_links
 port, cache = sys.argv[1:]
 urls = [f"http://site.test:{port}/{n}" for n in range(30)]
 network = ipaddress.ip_network("127.0.0.0/8")

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from reread.corpus.html import extracting, html_text
-from reread.corpus.reader_extraction import page_pieces, reader_prompt
 from reread.corpus.tables import rows_to_text
+from reread.corpus.web.html import extracting, html_text
+from reread.corpus.web.reader_extraction import page_pieces, reader_prompt
 from reread.errors import UsageError
 from reread.types import Sample
 
@@ -204,7 +204,7 @@ def test_rows_keep_their_columns_and_drop_empty_ends() -> None:
 @pytest.fixture(scope="module")
 def measures() -> ModuleType:
     """The benchmark's own measures."""
-    path = Path(__file__).resolve().parents[2] / "benchmarks" / "extraction.py"
+    path = Path(__file__).resolve().parents[3] / "benchmarks" / "extraction.py"
     specification = importlib.util.spec_from_file_location("extraction_benchmark", path)
     assert specification is not None and specification.loader is not None
     module = importlib.util.module_from_spec(specification)

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from reread.corpus.blob import Openable
-from reread.corpus.http_body import CUT, page_fields
+from reread.corpus.formats.warc import ArchiveRecord, archive_documents, take_payload
+from reread.corpus.formats.window import Window
 from reread.corpus.rejects import Rejects, Unreadable
-from reread.corpus.warc import ArchiveRecord, archive_documents, take_payload
-from reread.corpus.window import Window
+from reread.corpus.web.http_body import CUT, page_fields
 
 RECORD_START = re.compile(
     rb"(?m)^(?P<url>[a-zA-Z][a-zA-Z0-9+.-]{0,19}:[^\r\n]{1,4000}?) (?P<ip>[0-9a-fA-F.:]{3,45}|-) "

@@ -11,8 +11,7 @@ import orjson
 
 from reread.corpus.blob import Openable
 from reread.corpus.find import CorpusFile
-from reread.corpus.html import html_text
-from reread.corpus.parquet import ENCRYPTED_MAGIC, read_parquet
+from reread.corpus.formats.parquet import ENCRYPTED_MAGIC, read_parquet
 from reread.corpus.records import clean
 from reread.corpus.rejects import Rejects, Unreadable
 from reread.corpus.streams import (
@@ -23,6 +22,7 @@ from reread.corpus.streams import (
     read_lines,
     read_whole,
 )
+from reread.corpus.web.html import html_text
 from reread.errors import MissingExtra
 from reread.types import Document
 
@@ -211,14 +211,14 @@ def _one_document(file: CorpusFile, text: str, title: str) -> Document | Unreada
 
 def read_warc(file: CorpusFile, path: Openable, rejects: Rejects, skip: int) -> Iterator[Record]:
     """Responses with a web page or text, resources, and WET's conversion records."""
-    from reread.corpus.warc import warc_records
+    from reread.corpus.formats.warc import warc_records
 
     _need_resiliparse()
     yield from warc_records(path, file.name, rejects, skip)
 
 
 def read_arc(file: CorpusFile, path: Openable, rejects: Rejects, skip: int) -> Iterator[Record]:
-    from reread.corpus.arc import arc_records
+    from reread.corpus.formats.arc import arc_records
 
     _need_resiliparse()
     yield from arc_records(path, file.name, rejects, skip)
@@ -230,7 +230,7 @@ def _need_resiliparse() -> None:
 
 
 def read_wikipedia(file: CorpusFile, path: Openable, rejects: Rejects, skip: int) -> Iterator[Record]:
-    from reread.corpus.wikipedia import read_wikipedia_dump
+    from reread.corpus.wikipedia.dump import read_wikipedia_dump
 
     yield from read_wikipedia_dump(file, path, rejects, skip)
 

@@ -12,7 +12,7 @@ import pytest
 from reread.corpus import read_documents
 from reread.corpus.find import CorpusFile
 from reread.corpus.rejects import Rejects, Unreadable
-from reread.corpus.wikipedia import MAX_PAGE_CHARS, read_wikipedia_dump
+from reread.corpus.wikipedia.dump import MAX_PAGE_CHARS, read_wikipedia_dump
 from reread.types import Document
 
 HEAD = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" version="0.11" xml:lang="en">

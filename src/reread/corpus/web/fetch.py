@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from reread.corpus.addresses import (
+from reread.corpus.web.addresses import (
     Network,
     OutOfTime,
     RefusedAddress,
@@ -26,9 +26,8 @@ from reread.corpus.addresses import (
     guarded_backend,
     system_resolver,
 )
-from reread.corpus.page_cache import FetchedPage, MissedPage, PageCache
-from reread.corpus.urls import normal_url, url_problem
-from reread.corpus.web_reply import (
+from reread.corpus.web.page_cache import FetchedPage, MissedPage, PageCache
+from reread.corpus.web.reply import (
     REDIRECTS,
     RETRIED_STATUSES,
     Miss,
@@ -39,6 +38,7 @@ from reread.corpus.web_reply import (
     read_body,
     redirect_target,
 )
+from reread.corpus.web.urls import normal_url, url_problem
 from reread.errors import CorpusError, MissingExtra, UsageError
 from reread.protocols import Progress
 

@@ -16,7 +16,7 @@ from reread.corpus.find import CorpusFile
 from reread.corpus.records import clean
 from reread.corpus.rejects import Rejects, Unreadable
 from reread.corpus.streams import open_stream, resync, stream_errors
-from reread.corpus.wikitext import CATEGORY, ENGLISH_NAMESPACES, FILE, wikitext_text
+from reread.corpus.wikipedia.wikitext import CATEGORY, ENGLISH_NAMESPACES, FILE, wikitext_text
 from reread.types import Document
 
 READ_BYTES = 1 << 18

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from reread.corpus.pages import LocalPage, find_pages, page_addresses
 from reread.corpus.rejects import Rejects
-from reread.corpus.urls import normal_url, read_urls
+from reread.corpus.web.local_pages import LocalPage, find_pages, page_addresses
+from reread.corpus.web.urls import normal_url, read_urls
 from reread.errors import UsageError
 
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from html import unescape
 from typing import Any
 
-from reread.corpus.main_content import main_blocks, trafilatura_text
-from reread.corpus.page import TooDeep, blocks_to_text
-from reread.corpus.reader_extraction import reader_text
 from reread.corpus.records import clean
+from reread.corpus.web.blocks import TooDeep, blocks_to_text
+from reread.corpus.web.main_content import main_blocks, trafilatura_text
+from reread.corpus.web.reader_extraction import reader_text
 from reread.errors import MissingExtra, UsageError
 from reread.protocols import Reader
 

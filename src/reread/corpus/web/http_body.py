@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from reread.corpus.blob import Blob
-from reread.corpus.html import html_text
 from reread.corpus.rejects import Unreadable
 from reread.corpus.streams import MAX_RECORD_BYTES, ZSTD_MAGIC, open_stream, stream_errors
+from reread.corpus.web.html import html_text
 
 CUT = Unreadable("damaged_file")
 TOO_LARGE = Unreadable("record_too_large")

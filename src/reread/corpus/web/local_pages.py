@@ -9,14 +9,14 @@ from urllib.parse import unquote
 
 from reread.corpus.blob import Openable
 from reread.corpus.find import CorpusFile, find_files
-from reread.corpus.formats import detect_format, read_jsonl
-from reread.corpus.http_body import Page, page_of
-from reread.corpus.page_cache import REQUESTED_HEADER
+from reread.corpus.formats.readers import detect_format, read_jsonl
+from reread.corpus.formats.warc import ArchiveRecord, warc_pages
 from reread.corpus.records import HTML_FIELDS
 from reread.corpus.rejects import Rejects
 from reread.corpus.streams import read_whole
-from reread.corpus.urls import normal_url
-from reread.corpus.warc import ArchiveRecord, warc_pages
+from reread.corpus.web.http_body import Page, page_of
+from reread.corpus.web.page_cache import REQUESTED_HEADER
+from reread.corpus.web.urls import normal_url
 
 URL_FIELDS = ("url", "uri", "link", "final_url")
 URL_HEADERS = ("warc-target-uri", REQUESTED_HEADER.lower())

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from reread.corpus.tables import Cell, rows_to_text, spread_cells
-from reread.corpus.wikitemplates import one_line
+from reread.corpus.wikipedia.templates import one_line
 
 MAX_NESTING = 8
 TABLE_LINE = "\ue008"

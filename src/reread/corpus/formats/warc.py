@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from reread.corpus.blob import Openable
-from reread.corpus.http_body import CUT, MAX_HEADER_BYTES, TOO_LARGE, page_fields, parse_headers
+from reread.corpus.formats.window import Window
 from reread.corpus.rejects import Rejects, Unreadable
 from reread.corpus.streams import MAX_RECORD_BYTES, open_stream, stream_errors
-from reread.corpus.window import Window
+from reread.corpus.web.http_body import CUT, MAX_HEADER_BYTES, TOO_LARGE, page_fields, parse_headers
 
 MARK = b"WARC/"
 RECORD_START = re.compile(rb"(?m)^WARC/[01]\.\d{1,2}[ \t]*\r?\n(?=[A-Za-z-]{1,64}[ \t]*:)")

@@ -14,9 +14,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from reread.corpus.infoboxes import is_infobox, render_infobox
-from reread.corpus.wikitables import TABLE_LINE, tables_to_text
-from reread.corpus.wikitemplates import BREAK, Arguments, render_template, template_name
+from reread.corpus.wikipedia.infoboxes import is_infobox, render_infobox
+from reread.corpus.wikipedia.templates import BREAK, Arguments, render_template, template_name
+from reread.corpus.wikipedia.wikitables import TABLE_LINE, tables_to_text
 
 MAX_DEPTH = 60
 FILE, CATEGORY = 6, 14
@@ -68,7 +68,7 @@ def wikitext_text(wikitext: str, namespaces: Mapping[str, int] = ENGLISH_NAMESPA
     (tables.rows_to_text), infoboxes as `Label: value` lines, formulas as TeX between dollar signs, code verbatim.
 
     References, comments, categories, navigation and maintenance templates are left out; links and files leave their
-    label and caption. Templates that write text are written out (wikitemplates); of others the positional arguments
+    label and caption. Templates that write text are written out (templates); of others the positional arguments
     are kept in infoboxes and tables, and nothing in prose. namespaces: the wiki's names, in small letters, of the
     file and category namespaces. Deterministic, in time linear in the length.
     """

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reread.corpus.urls import normal_url
+from reread.corpus.web.urls import normal_url
 from reread.runs import JsonLines
 
 REQUESTED_HEADER = "Reread-Requested-URI"

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reread.corpus import Rejects, read_documents
-from reread.corpus.http_body import page_fields, parse_headers
-from reread.corpus.warc import warc_records
+from reread.corpus.formats.warc import warc_records
+from reread.corpus.web.http_body import page_fields, parse_headers
 from reread.errors import CorpusError
 
 pytest.importorskip("resiliparse")
@@ -184,7 +184,7 @@ def test_a_wrong_length_costs_no_record(tmp_path: Path, pack: str | None, error:
 def test_lengths_that_are_wrong_again_and_again_are_believed_no_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reread.corpus.warc.MAX_PUT_BACK_BYTES", 5000)
+    monkeypatch.setattr("reread.corpus.formats.warc.MAX_PUT_BACK_BYTES", 5000)
     right = b"Length: %d" % len(words(5))
     parts = [record(n, words(n)).replace(right, b"Length: 4000") for n in range(9)]
     (tmp_path / "a.warc").write_bytes(b"".join([*parts, record(9, words(9))]))

@@ -1,0 +1,1 @@
+"""Wikipedia's dumps and their markup, into text."""
