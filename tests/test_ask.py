@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -83,6 +85,16 @@ def test_without_a_reader_the_passages_are_shown(notes: Path, capsys: pytest.Cap
     shown = capsys.readouterr()
     assert "14 March" in shown.out
     assert "No reader" in shown.err
+
+
+def test_a_link_to_nothing_and_a_name_that_is_not_utf8_do_not_keep_a_folder_from_being_asked(
+    notes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (notes / "gone.txt").symlink_to("nowhere.txt")
+    with contextlib.suppress(OSError):  # macOS refuses such names
+        Path(os.fsdecode(os.fsencode(notes) + b"/caf\xe9.txt")).write_text("The caf\u00e9 opens at nine.")
+    assert run(["ask", str(notes), "When does it open?", "--reader", "none"]) == 0
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_a_reader_answers_with_its_sources(notes: Path, port: int, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,9 @@ from reread.answering.arms import parse_arm
 from reread.answering.passages import PassageFinder
 from reread.answering.settings import Settings
 from reread.corpus import find_files
+from reread.corpus.records import clean
 from reread.datastore import Datastore, build
+from reread.datastore.inputs import stamps
 from reread.errors import CorpusError, UsageError
 from reread.protocols import Reader
 from reread.reading import make_reader
@@ -107,11 +109,8 @@ def open_or_build(target: str, stages: Stage, *, chunk_words: int = CHUNK_WORDS)
     if (Path(target) / "datastore.json").is_file():
         return Datastore.open(Path(target))
     files = find_files([target])
-    described = []
-    for file in files:
-        status = file.path.stat() if file.path else None
-        described.append([file.name, status.st_size if status else None, status.st_mtime_ns if status else None])
-    place = content_hash(str(Path(target).resolve()))[:12]
+    described = [[file.name, *(stamp or (None, None))] for file, stamp in zip(files, stamps(files), strict=True)]
+    place = content_hash(clean(str(Path(target).resolve())))[:12]
     cached = cache_folder() / "stores" / f"{place}-{content_hash([described, chunk_words])[:12]}"
     if not cached.exists():
         for stale in cached.parent.glob(f"{place}-*") if cached.parent.exists() else ():

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from reread.corpus.blob import Openable
+from reread.corpus.records import clean
 from reread.corpus.remote import URL, list_objects, open_object, public_url
 from reread.errors import CorpusError
 
@@ -25,7 +26,7 @@ class CorpusFile:
     """One input: a local file (`path`), an object on a store (`url`), or a hub data set (`dataset`)."""
 
     name: str
-    """Names it in ids and messages: the path below the folder that was asked for, else the base name."""
+    """Names it in ids and messages: the path below the folder that was asked for, else the base name; always UTF-8."""
     path: Path | None
     dataset: str = ""
     url: str = ""
@@ -118,7 +119,7 @@ def _files_of(corpus: str) -> list[CorpusFile]:
 def _local_files(corpus: str) -> list[CorpusFile]:
     path = Path(corpus).expanduser()
     if path.is_file():
-        return [CorpusFile(path.name, path)]
+        return [CorpusFile(clean(path.name), path)]
     if path.is_dir():
         return _files_below(path)
     if path.exists():
@@ -127,7 +128,7 @@ def _local_files(corpus: str) -> list[CorpusFile]:
     files = []
     for match in matches:
         if match.is_file():
-            files.append(CorpusFile(match.name, match))
+            files.append(CorpusFile(clean(match.name), match))
         elif match.is_dir() and not corpus.endswith("**"):
             files.extend(_files_below(match))
     if not files:
@@ -158,7 +159,7 @@ def _files_below(folder: Path) -> list[CorpusFile]:
         raise CorpusError(f"the folder {error.filename or folder} cannot be listed ({error.strerror})") from error
     if not paths:
         raise CorpusError(f"the folder {folder} holds no files; put documents there, or name another corpus")
-    return [CorpusFile(path.relative_to(folder).as_posix(), path) for path in paths]
+    return [CorpusFile(clean(path.relative_to(folder).as_posix()), path) for path in paths]
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -223,10 +224,10 @@ def _with_unique_names(files: list[CorpusFile]) -> list[CorpusFile]:
         if len(numbers) > 1:
             names = _shortest_unlike([_place(files[number]) for number in numbers])
             for number, name in zip(numbers, names, strict=True):
-                named[number] = replace(files[number], name=name)
+                named[number] = replace(files[number], name=clean(name))
     # Made longer, a name may have become another file's.
     counts = Counter(file.name for file in named)
-    return [replace(file, name=_place(file)) if counts[file.name] > 1 else file for file in named]
+    return [replace(file, name=clean(_place(file))) if counts[file.name] > 1 else file for file in named]
 
 
 def _shortest_unlike(places: Sequence[str]) -> list[str]:
