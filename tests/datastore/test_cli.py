@@ -70,6 +70,8 @@ def test_verify_fails_on_damage_and_names_the_shard(store: Path, capsys: pytest.
         (["build", "CORPUS", "--store", "STORE", "--chunk-words", "7"], "chunking"),
         (["build", "CORPUS", "--store", "new", "--embedder", "word2vec"], "word2vec"),
         (["build", "CORPUS", "--store", "new", "--chunk-words", "5", "--overlap-words", "5"], "overlap"),
+        (["build", "CORPUS", "--store", "new", "--ann"], "--embedder"),
+        (["build", "CORPUS", "--store", "new", "--recall", "1"], "--recall"),
         (["verify", "nowhere"], "does not exist"),
     ],
 )

@@ -13,6 +13,7 @@ import typer
 from reread.cli.options import AsJson, Filters, Workers
 from reread.cli.progress import stages
 from reread.cli.store import say_report
+from reread.errors import UsageError
 from reread.protocols import Embedder
 
 
@@ -62,6 +63,12 @@ def build(
     from reread.datastore.ann import add_ann
     from reread.embed import make_embedder
 
+    if ann and embedder is None:
+        raise UsageError(
+            "--ann indexes vectors, and without --embedder there are none; add --embedder, or leave out --ann"
+        )
+    if not 0 < recall < 1:
+        raise UsageError(f"--recall must lie between 0 and 1, such as 0.95, not {recall:g}")
     keep = make_filter(filters) if filters else None
     options = [word for rule in (keep.description if keep else ()) for word in ("--filter", rule)]
     options += ["--text-field", text_field] if text_field else []

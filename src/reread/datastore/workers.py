@@ -34,6 +34,9 @@ MakeEmbedder = Callable[[str | None], Embedder]
 MAX_ATTEMPTS = 2
 """Runs of one shard whose processes were killed, before the build gives up."""
 
+STOP_S = 5.0
+"""An idle process has so long to end."""
+
 
 class Indexer(Protocol):
     """Takes shards that were cut; a context manager, whose end stops what still runs."""
@@ -96,10 +99,13 @@ class _Worker:
         self.task: _Task | None = None
 
     def stop(self) -> None:
-        # Killed, not asked: nothing it holds needs an orderly end, and a compiled loop would not listen.
+        self.pipe.close()
+        if self.task is None:
+            # It ends by itself, and gives back the semaphores that torch's helpers took.
+            self.process.join(STOP_S)
+        # Killed, not asked: nothing a busy one holds needs an orderly end, and a compiled loop would not listen.
         self.process.kill()
         self.process.join()
-        self.pipe.close()
 
 
 class ProcessIndexer:
