@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import email.utils
 import json
 import logging
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -188,12 +190,19 @@ class JsonClient:
 
 def _retry_after(headers: Mapping[str, str], default_s: float) -> float:
     """Seconds that the server asks to wait, as a number or until a date, capped; the default where it gives none."""
-    given = headers.get("retry-after", "")
+    asked = retry_after_s(headers.get("retry-after", ""))
+    return default_s if asked is None else min(MAX_WAIT_S, asked)
+
+
+def retry_after_s(value: str) -> float | None:
+    """Seconds that a Retry-After header asks to wait, as a number or until a date; None where it says neither."""
     try:
-        asked = float(given)
+        asked = float(value)
     except ValueError:
         try:
-            asked = email.utils.parsedate_to_datetime(given).timestamp() - time.time()
-        except (ValueError, OverflowError):
-            return default_s
-    return min(MAX_WAIT_S, max(0.0, asked)) if asked == asked else default_s
+            until = email.utils.parsedate_to_datetime(value)
+            # "-0000": a date that names no zone is in UTC.
+            asked = (until if until.tzinfo else until.replace(tzinfo=datetime.UTC)).timestamp() - time.time()
+        except (ValueError, TypeError, OverflowError):
+            return None
+    return None if math.isnan(asked) else max(0.0, asked)

@@ -369,9 +369,19 @@ def read_lines(
 
 
 def _blocks(path: Openable) -> Iterator[bytes | None]:
-    """The content in blocks, None for every damaged place."""
+    """The content in blocks, that of UTF-16 with its mark as UTF-8; None for every damaged place."""
     decoder: codecs.IncrementalDecoder | None = None
     is_first = True
+    for block in read_blocks(path):
+        if block and is_first:
+            is_first = False
+            if block.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                decoder = codecs.getincrementaldecoder("utf-16")("replace")
+        yield block if block is None or decoder is None else decoder.decode(block).encode("utf-8", "replace")
+
+
+def read_blocks(path: Openable, n: int = BLOCK_BYTES) -> Iterator[bytes | None]:
+    """The decompressed content in blocks of up to n bytes; None for every damaged place, behind which it goes on."""
     try:
         stream = open_stream(path)
     except stream_errors():
@@ -380,18 +390,15 @@ def _blocks(path: Openable) -> Iterator[bytes | None]:
     with stream:
         while True:
             try:
-                block = stream.read1(BLOCK_BYTES)
+                block = stream.read1(n)
             except stream_errors():
                 yield None
                 if not resync(stream):
                     return
                 continue
             if not block:
-                break
-            if is_first and block.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-                decoder = codecs.getincrementaldecoder("utf-16")("replace")
-            is_first = False
-            yield block if decoder is None else decoder.decode(block).encode("utf-8", "replace")
+                return
+            yield block
 
 
 def read_whole(path: Openable, source: str, rejects: Rejects, *, max_bytes: int = MAX_RECORD_BYTES) -> bytes | None:

@@ -29,8 +29,9 @@ from reread.corpus.web.addresses import RefusedAddress, checked_addresses, is_pu
 from reread.corpus.web.fetch import FetchRules, fetch_links
 from reread.corpus.web.local_pages import find_pages
 from reread.corpus.web.page_cache import FetchedPage, MissedPage
-from reread.corpus.web.reply import Miss, check_reply, retry_after_s
+from reread.corpus.web.reply import Miss, check_reply
 from reread.errors import CorpusError, UsageError
+from reread.http import retry_after_s
 
 pytest.importorskip("httpx")
 pytest.importorskip("protego")
@@ -300,8 +301,9 @@ def test_retry_after_is_read_as_a_number_or_a_date() -> None:
     assert retry_after_s("7") == 7.0
     assert retry_after_s("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
     assert retry_after_s("Wed, 21 Oct 2065 07:28:00 GMT") > 1e8
-    assert retry_after_s("Mon, 01 Jan 99999999999999999999 00:00:00 GMT") == 0.0
-    assert retry_after_s("soon") == retry_after_s("") == retry_after_s("-5") == 0.0
+    assert retry_after_s("Mon, 01 Jan 99999999999999999999 00:00:00 GMT") is None
+    assert retry_after_s("-5") == 0.0
+    assert retry_after_s("soon") is retry_after_s("") is retry_after_s("nan") is None
 
 
 # Manners.

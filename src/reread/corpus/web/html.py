@@ -157,11 +157,7 @@ def decode_html(content: bytes, encoding: str | None = None) -> str:
     """
     from resiliparse.parse.encoding import bytes_to_str, detect_encoding
 
-    for mark, name in (
-        (codecs.BOM_UTF8, "utf-8"),
-        (codecs.BOM_UTF16_LE, "utf-16-le"),
-        (codecs.BOM_UTF16_BE, "utf-16-be"),
-    ):
+    for mark, name in BYTE_ORDER_MARKS.items():
         if content.startswith(mark):
             return NOT_TEXT.sub("", content[len(mark) :].decode(name, "replace"))
     if encoding:

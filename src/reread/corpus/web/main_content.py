@@ -45,10 +45,7 @@ def main_blocks(tree: Any, html: str) -> list[Block]:
 def wiki_article(tree: Any) -> Any | None:
     """The element of a MediaWiki page that holds the article; None on other pages."""
     for name in WIKI_ROOTS:
-        found = tree.xpath(
-            "//*[contains(concat(' ', normalize-space(@class), ' '), concat(' ', $name, ' ')) or @id = $name]",
-            name=name,
-        )
+        found = tree.xpath(WITH_CLASS_OR_ID, name=name)
         if found:
             # Notices and indicators are parsed wikitext too; the article is the longest.
             return max(found, key=lambda node: sum(map(len, node.itertext())))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import email.utils
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ from typing import Any
 
 from reread.corpus.web.http_body import charset_of
 from reread.corpus.web.urls import url_problem
+from reread.http import retry_after_s
 
 PAGE_TYPES = ("text/html", "application/xhtml+xml", "text/plain")
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -75,7 +74,7 @@ def content_type(headers: Mapping[str, str]) -> tuple[str, str | None]:
 def check_reply(status: int, headers: Mapping[str, str], max_bytes: int, *, is_page: bool) -> None:
     """Refuse a reply by its head, before its body is read. Raises Miss."""
     if status in RETRIED_STATUSES:
-        raise Miss(f"http_status_{status}", retry_after_s(headers.get("retry-after", "")))
+        raise Miss(f"http_status_{status}", retry_after_s(headers.get("retry-after", "")) or 0.0)
     if status in REDIRECTS or (not is_page and 400 <= status < 500):
         return
     if not 200 <= status < 300:
@@ -118,17 +117,3 @@ def read_body(chunks: Iterator[bytes], encoding: str, max_bytes: int, *, cut: bo
     if inflate is not None and n_read and not inflate.eof:
         raise Miss("body_cut_off", 0.0)
     return bytes(content)
-
-
-def retry_after_s(value: str) -> float:
-    """Seconds that a Retry-After header asks for (a number or a date), 0 where it asks for none."""
-    value = value.strip()
-    if value.isdecimal():
-        return float(value[:9])
-    try:
-        at = email.utils.parsedate_to_datetime(value)
-    except (ValueError, TypeError, OverflowError):
-        return 0.0
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=datetime.UTC)
-    return max(0.0, (at - datetime.datetime.now(datetime.UTC)).total_seconds())

@@ -15,7 +15,7 @@ from reread.corpus.blob import Openable
 from reread.corpus.find import CorpusFile
 from reread.corpus.records import clean
 from reread.corpus.rejects import Rejects, Unreadable
-from reread.corpus.streams import open_stream, resync, stream_errors
+from reread.corpus.streams import read_blocks
 from reread.corpus.wikipedia.wikitext import CATEGORY, ENGLISH_NAMESPACES, FILE, wikitext_text
 from reread.types import Document
 
@@ -74,7 +74,7 @@ def read_wikipedia_dump(
     """
     number = 0
     reader = _DumpReader()
-    for event in reader.pages(_blocks(path)):
+    for event in reader.pages(read_blocks(path, READ_BYTES)):
         if isinstance(event, str):
             if number + 1 > skip:
                 rejects.add(file.name, number + 1, event)
@@ -109,29 +109,6 @@ def _document(page: _Page, site: _Site, file: CorpusFile) -> Document | Unreadab
     )
 
 
-class _Damage:
-    """In place of bytes that could not be read; what follows does not continue what came before."""
-
-
-DAMAGE = _Damage()
-
-
-def _blocks(path: Openable) -> Iterator[bytes | _Damage]:
-    """The dump's plain bytes; DAMAGE where some are lost, and what can be read behind."""
-    with open_stream(path) as stream:
-        while True:
-            try:
-                block = stream.read1(READ_BYTES)
-            except stream_errors():
-                yield DAMAGE
-                if not resync(stream):
-                    return
-                continue
-            if not block:
-                return
-            yield block
-
-
 class _DumpReader:
     """Pages out of XML, through expat: nothing is held but the page that is being read."""
 
@@ -157,11 +134,11 @@ class _DumpReader:
         self._namespace_key = ""
         self._n_fed = 0
 
-    def pages(self, blocks: Iterator[bytes | _Damage]) -> Iterator[_Page | str]:
+    def pages(self, blocks: Iterator[bytes | None]) -> Iterator[_Page | str]:
         """Every page, and in their places the reasons of what could not be read."""
         resuming: bytes | None = None
         for block in blocks:
-            if isinstance(block, _Damage):
+            if block is None:
                 yield "damaged_file"
                 resuming = b""
                 continue
