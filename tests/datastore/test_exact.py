@@ -154,6 +154,22 @@ def test_many_queries_are_searched_in_rounds(monkeypatch: pytest.MonkeyPatch) ->
     assert as_dicts(index_of(vectors, [2500]).search(queries, 5)) == at_once
 
 
+@pytest.mark.parametrize("product", [*PRODUCTS, "device"])
+@pytest.mark.parametrize("length", [1e37, 1e-37, 1e-40])
+def test_queries_of_any_length_find_the_same(monkeypatch: pytest.MonkeyPatch, product: str, length: float) -> None:
+    """Products of such queries overflow float32, or are so small that processors count them as 0."""
+    vectors, queries = vectors_and_queries(3000, 96, 10)
+    if product != "device":
+        monkeypatch.setattr(exact, "_product", lambda: (PRODUCTS[product], 1))
+    long_or_short = (queries * np.float32(length)).astype(np.float32)
+    scaled = (600 * vectors.astype(np.float32)).astype(np.float16)
+    found = index_of(scaled, [1000, 2000], "cpu" if product == "device" else None).search(long_or_short, 20)
+    for query, best in zip(long_or_short.astype(np.float64), as_dicts(found), strict=True):
+        scores = scaled.astype(np.float64) @ query
+        assert set(best) >= set(np.flatnonzero(scores > np.sort(scores)[-20] * (1 + 1e-12)).tolist())
+        assert len(best) >= 20 and min(best.values()) == pytest.approx(np.sort(scores)[-20], rel=1e-9)
+
+
 def test_searching_leaves_torchs_threads_as_they_were() -> None:
     torch = pytest.importorskip("torch")
     before = torch.get_num_threads()

@@ -80,10 +80,11 @@ class ExactIndex:
         found: list[Best] = []
         for first in range(0, len(queries), at_once):
             some = queries[first : first + at_once]
+            scaled = _scaled(some)
             if device is None:
-                candidates = self._scan(some, k, hidden, room, n_threads)
+                candidates = self._scan(scaled, k, hidden, room, n_threads)
             else:
-                candidates = self._scan_on(device, some, k, hidden)
+                candidates = self._scan_on(device, scaled, k, hidden)
             found.extend(self.score(some, candidates, k))
         return found
 
@@ -277,6 +278,13 @@ class ExactIndex:
         finally:
             os.close(file)
         return np.frombuffer(data, np.uint16).reshape(len(rows), self.dimension)
+
+
+def _scaled(queries: Array) -> Array:
+    """The queries times powers of two that bring their largest numbers to [½, 1): the same order of passages, and no
+    product that overflows, or is so small that processors count it as 0."""
+    _, exponents = np.frexp(np.abs(queries).max(axis=1, initial=0.0))
+    return np.ldexp(queries, -exponents[:, None])
 
 
 def _best(rows: Array, scores: Array, k: int) -> Best:
