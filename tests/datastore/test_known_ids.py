@@ -25,7 +25,9 @@ def test_every_id_of_seventy_shards_is_known_and_no_other(tmp_path: Path, monkey
     with KnownIds(tmp_path / "s") as known:
         for number in range(report.n_shards):
             known.add_shard(number)
-        assert known.holds(ids, hashes) == [True] * 280 + [False] * 50
+        assert known.holds(ids, hashes, before=report.n_shards) == [True] * 280 + [False] * 50
+        # Four documents a shard: what comes again is known behind its first place alone.
+        assert known.holds(ids[:12], hashes[:12], before=2) == [True] * 8 + [False] * 4
         # Two levels of merged runs, and few files whatever the number of shards.
         assert 1 <= len(list((tmp_path / "s" / ".ids").iterdir())) <= 2 * 8
     assert not (tmp_path / "s" / ".ids").exists()

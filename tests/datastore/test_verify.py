@@ -14,6 +14,7 @@ from corpora import DOCUMENTS, HashEmbedder, settings, tree, write_corpus
 from reread.cli import run
 from reread.datastore import Datastore, build, verify
 from reread.errors import DatastoreError
+from reread.types import Document
 
 
 def test_a_sound_store_has_no_problems(tmp_path: Path) -> None:
@@ -191,3 +192,20 @@ def test_a_datastore_json_with_a_wrong_field_is_refused_by_its_name(tmp_path: Pa
     for act in (Datastore.open, verify):
         with pytest.raises(DatastoreError, match=f"field {field} .*delete the folder"):
             act(tmp_path / "s")
+
+
+def test_a_shard_made_again_is_not_told_of_documents_that_came_later(tmp_path: Path) -> None:
+    """The first of two documents of one id has no passage that is kept, so the store holds the second."""
+    first = [Document(id=f"d{n}", text=f"words of document {n}", source="s") for n in range(4)]
+    again = Document(id="d1", text="other words", source="s")
+    documents = [first[0], Document(id="d1", text="unwanted", source="s"), *first[2:], again]
+
+    def make() -> None:
+        drop = {"drop": lambda passage: "unwanted" if passage.text == "unwanted" else None, "shard_passages": 2}
+        build([], tmp_path / "s", documents=documents, **drop)  # type: ignore[arg-type]
+
+    make()
+    before = tree(tmp_path / "s")
+    shutil.rmtree(tmp_path / "s" / "shards" / "00000")
+    make()
+    assert tree(tmp_path / "s") == before

@@ -174,7 +174,16 @@ class Assembly:
             rejects, n_bytes_before = Rejects(self._store / WORK_FOLDER / REJECTS), self._rejects_bytes_before(first)
             (self._store / WORK_FOLDER / REJECTS).unlink(missing_ok=True)
         number, position = first, start
-        for taken in source(start, self._seen):
+
+        def seen(ids: list[str], hashes: Hashes) -> list[bool]:
+            # Where a missing shard is cut once more, there are shards behind it, and what they hold came later.
+            found = self._known.holds(ids, hashes, before=number)
+            return [
+                is_known or (self._writer is not None and self._writer.has_document(doc_id))
+                for doc_id, is_known in zip(ids, found, strict=True)
+            ]
+
+        for taken in source(start, seen):
             position = taken.position
             self.n_documents += taken.n_documents
             for reject in taken.rejects:
@@ -257,10 +266,3 @@ class Assembly:
             clear_work(folder)
             if not (folder / SHARD_FILE).is_file():
                 raise DatastoreError(f"shard {folder.name} was not finished; run the same command again")
-
-    def _seen(self, ids: list[str], hashes: Hashes) -> list[bool]:
-        found = self._known.holds(ids, hashes)
-        writer = self._writer
-        if writer is None:
-            return found
-        return [is_known or writer.has_document(doc_id) for doc_id, is_known in zip(ids, found, strict=True)]

@@ -80,33 +80,31 @@ class KnownIds:
         n = sum(len(run.hashes) for run in runs)
         files = tuple(self._folder / f"{self._n_files}.{kind}.npy" for kind in ("hashes", "shards"))
         self._n_files += 1
-        merged = [
-            np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(n,))
-            for path, dtype in zip(files, (np.uint64, np.uint32), strict=True)
-        ]
-        done = 0
-        for hashes, shards in _pieces(runs, n):
-            order = np.argsort(hashes, kind="stable")
-            merged[0][done : done + len(order)] = hashes[order]
-            merged[1][done : done + len(order)] = shards[order]
-            done += len(order)
-        del merged
+        # Not through memory maps: a full disk would be a SIGBUS there.
+        with files[0].open("wb") as of_hashes, files[1].open("wb") as of_shards:
+            for file, kind in ((of_hashes, "<u8"), (of_shards, "<u4")):
+                np.lib.format.write_array_header_1_0(file, {"descr": kind, "fortran_order": False, "shape": (n,)})
+            for hashes, shards in _pieces(runs, n):
+                order = np.argsort(hashes, kind="stable")
+                of_hashes.write(hashes[order].astype("<u8", copy=False).data)
+                of_shards.write(shards[order].astype("<u4", copy=False).data)
         return _Run(load_array(files[0]), load_array(files[1]), files)
 
-    def holds(self, ids: list[str], hashes: Hashes) -> list[bool]:
-        """Of each id, with its id_hash, whether a shard that was added holds a document of that id."""
+    def holds(self, ids: list[str], hashes: Hashes, before: int) -> list[bool]:
+        """Of each id, with its id_hash, whether a shard of a number below `before` holds a document of that id."""
         found = [False] * len(ids)
         for run in (run for level in self._levels for run in level):
             places = np.searchsorted(run.hashes, hashes)
             places_there = np.minimum(places, max(len(run.hashes) - 1, 0))
             matches = run.hashes[places_there] == hashes if len(run.hashes) else np.zeros(len(hashes), dtype=np.bool_)
             for i in np.flatnonzero(matches).tolist():
-                found[i] = found[i] or self._is_there(run, int(places[i]), ids[i], hashes[i])
+                found[i] = found[i] or self._is_there(run, int(places[i]), ids[i], hashes[i], before)
         return found
 
-    def _is_there(self, run: _Run, place: int, doc_id: str, hashed: np.uint64) -> bool:
+    def _is_there(self, run: _Run, place: int, doc_id: str, hashed: np.uint64, before: int) -> bool:
         while place < len(run.hashes) and run.hashes[place] == hashed:
-            if self._open(int(run.shards[place])).rows_of(doc_id, int(hashed)):
+            shard = int(run.shards[place])
+            if shard < before and self._open(shard).rows_of(doc_id, int(hashed)):
                 return True
             place += 1
         return False
