@@ -78,10 +78,24 @@ def test_a_node_killed_with_a_task_in_hand_changes_nothing(nodes: Any, tmp_path:
     thread = Thread(target=kill_a_busy_node)
     thread.start()
     make = functools.partial(telling, notes)
-    build([str(corpus)], tmp_path / "ray", engine="ray", workers=2, make_embedder=make, **common)  # type: ignore[arg-type]
+    told: list[tuple[int, int | None]] = []
+    report = build(
+        [str(corpus)],
+        tmp_path / "ray",
+        engine="ray",
+        workers=2,
+        make_embedder=make,
+        progress=lambda done, total: told.append((done, total)),
+        **common,
+    )  # type: ignore[arg-type]
     thread.join()
+    assert told[-1][0] == report.n_passages
     # The node had begun a shard and had not finished it: nothing may go on before the node is dead.
     assert len(killed) == 1 and any(path.name.startswith(killed[0]) for path in notes.iterdir())
+    # A build may end before the head has noticed that the node is gone.
+    deadline = time.monotonic() + 60
+    while killed[0] in {node["NodeID"] for node in ray.nodes() if node["Alive"]} and time.monotonic() < deadline:
+        time.sleep(0.1)
     assert killed[0] not in {node["NodeID"] for node in ray.nodes() if node["Alive"]}
     build([str(corpus)], tmp_path / "serial", **common)  # type: ignore[arg-type]
     assert tree(tmp_path / "ray") == tree(tmp_path / "serial")
@@ -108,7 +122,7 @@ def test_what_a_task_says_is_said_by_the_build_with_its_shard(nodes: Any, tmp_pa
 def test_a_node_that_does_not_see_the_store_says_so(
     nodes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    indexer = cluster.RayIndexer(tmp_path, 1, None)
+    indexer = cluster.RayIndexer(tmp_path, 1, None, lambda shard, n_passages: None)
     with pytest.raises(RereadError, match=r"does not see the store.*same path"), indexer:
         # As where the nodes have another folder at that path.
         indexer._token.unlink()

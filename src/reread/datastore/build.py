@@ -295,7 +295,7 @@ def _make_indexer(
     if engine == "ray":
         from reread.datastore.cluster import RayIndexer
 
-        return RayIndexer(store, workers, make)
+        return RayIndexer(store, workers, make, indexed)
     return ProcessIndexer(workers, make, indexed, devices)
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from reread.datastore.index import index_shard
-from reread.datastore.workers import MakeEmbedder
+from reread.datastore.shard import shard_facts
+from reread.datastore.workers import Indexed, MakeEmbedder
 from reread.errors import DatastoreError, MissingExtra, RereadError
 from reread.protocols import Embedder
 
@@ -35,12 +36,13 @@ class RayIndexer:
     cluster has any; each process of the cluster keeps its embedder from one task to the next.
     """
 
-    def __init__(self, store: Path, n_tasks: int, make: MakeEmbedder | None) -> None:
+    def __init__(self, store: Path, n_tasks: int, make: MakeEmbedder | None, indexed: Indexed) -> None:
         if importlib.util.find_spec("ray") is None:
             raise MissingExtra("ray", "ray", "a build with --engine ray")
         self._store = store.absolute()
         self._n_tasks = n_tasks
         self._make = make
+        self._indexed = indexed
         self._running: dict[Any, Path] = {}
         self._is_ours = False
 
@@ -50,15 +52,18 @@ class RayIndexer:
         if not ray.is_initialized():
             address = os.environ.get(ADDRESS)
             self._is_ours = True
+            # Only a cluster that is started here can be asked to go without its dashboard.
+            further: dict[str, Any] = {"include_dashboard": False} if address is None else {}
             try:
-                ray.init(
-                    address=address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False
-                ) if (address is None) else ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **further)
             except (ConnectionError, RuntimeError, ValueError) as error:
                 raise RereadError(
                     f"cannot join the Ray cluster at {address or 'this machine'} ({str(error).splitlines()[0]}); "
                     f"start one with: ray start --head, or set {ADDRESS}"
                 ) from error
+        # Of builds that were killed.
+        for path in self._store.glob(f"{TOKEN_PREFIX}*"):
+            path.unlink()
         self._token = self._store / f"{TOKEN_PREFIX}{uuid.uuid4().hex}"
         self._token.touch()
         n_gpus = 1 if self._make is not None and ray.cluster_resources().get("GPU", 0) >= 1 else 0
@@ -106,11 +111,13 @@ class RayIndexer:
                 f"{MAX_RETRIES} more runs); see that its nodes have memory and disk, then run the same command again: "
                 "what is finished is kept"
             ) from error
+        if self._make is not None:
+            self._indexed(folder.name, shard_facts(folder)["n_passages"])
         logger.info("shard %s finished", folder.name)
 
 
 _embedders: dict[str, Embedder] = {}
-"""Of this process of the cluster, so that a model is loaded once, not once a shard."""
+"""Of this process of the cluster, by the build (its token): so a model is loaded once, not once a shard."""
 
 
 def _index(folder: str, token: str, make: MakeEmbedder | None) -> None:
@@ -122,10 +129,8 @@ def _index(folder: str, token: str, make: MakeEmbedder | None) -> None:
         )
     embedder = None
     if make is not None:
-        # By what it is made of: equal factories have equal pickles, which Ray has made already.
-        key = repr((getattr(make, "func", make), getattr(make, "args", ())))
-        if key not in _embedders:
+        if token not in _embedders:
             _embedders.clear()
-            _embedders[key] = make(None)
-        embedder = _embedders[key]
+            _embedders[token] = make(None)
+        embedder = _embedders[token]
     index_shard(Path(folder), embedder)
