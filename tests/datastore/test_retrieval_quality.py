@@ -16,8 +16,6 @@ from reread.datastore import Datastore, build
 from reread.embed import make_embedder
 from reread.evaluation.ranking import documents_of, ndcg, recall
 
-SETS = ["cranfield", "cacm", "vaswani"]
-
 
 def rows(folder: Path, kind: str) -> list[dict[str, Any]]:
     with gzip.open(folder / f"{kind}.jsonl.gz", "rt", encoding="utf-8") as lines:
@@ -43,8 +41,8 @@ def measure(rankings: list[list[str]], gains: list[dict[str, float]]) -> tuple[f
 
 
 @pytest.mark.realdata
-@pytest.mark.parametrize("name", SETS)
-def test_bm25_is_at_least_as_good_as_bm25s(realdata: Path, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(("name", "at_least"), [("cranfield", 0.357), ("cacm", 0.480), ("vaswani", 0.444)])
+def test_bm25_is_at_least_as_good_as_bm25s(realdata: Path, tmp_path: Path, name: str, at_least: float) -> None:
     folder = realdata / "retrieval" / name
     queries, gains = judged(folder)
     documents = rows(folder, "corpus")
@@ -65,7 +63,7 @@ def test_bm25_is_at_least_as_good_as_bm25s(realdata: Path, tmp_path: Path, name:
     hits = Datastore.open(tmp_path / "store").search(queries, 100)
     ours = measure([[hit.passage.doc_id for hit in of_one] for of_one in hits], gains)
     # The order of ties differs between the two: worth less than 0.0005.
-    assert ours[0] >= theirs[0] - 5e-4
+    assert ours[0] >= max(theirs[0] - 5e-4, at_least)
     assert ours[1] >= theirs[1] - 5e-4
 
 

@@ -202,33 +202,3 @@ def test_vector_search_without_an_embedder_says_what_is_missing(tmp_path: Path) 
     build([], tmp_path / "lexical", documents=DOCUMENTS[:5])
     with pytest.raises(DatastoreError, match="no vectors"):
         Datastore.open(tmp_path / "lexical").search(["word"], 3, "hybrid")
-
-
-@pytest.mark.realdata
-@pytest.mark.parametrize(("name", "at_least"), [("cranfield", 0.357), ("cacm", 0.480), ("vaswani", 0.444)])
-def test_bm25_is_as_good_as_bm25s_on_real_collections(
-    realdata: Path, tmp_path: Path, name: str, at_least: float
-) -> None:
-    import gzip
-    import json
-    import math
-
-    def rows(kind: str) -> list[dict[str, str]]:
-        with gzip.open(realdata / "retrieval" / name / f"{kind}.jsonl.gz", "rt", encoding="utf-8") as lines:
-            return [json.loads(line) for line in lines]
-
-    build([str(realdata / "retrieval" / name / "corpus.jsonl.gz")], tmp_path / "store", chunk_words=10_000)
-    gains: dict[str, dict[str, int]] = {}
-    for row in rows("qrels"):
-        if int(row["score"]) > 0:
-            gains.setdefault(str(row["query_id"]), {})[str(row["doc_id"])] = int(row["score"])
-    queries = [row for row in rows("queries") if str(row["id"]) in gains]
-    values = []
-    for query, hits in zip(
-        queries, Datastore.open(tmp_path / "store").search([q["text"] for q in queries], 10), strict=True
-    ):
-        gain = gains[str(query["id"])]
-        found = sum(gain.get(hit.passage.doc_id, 0) / math.log2(hit.rank + 1) for hit in hits)
-        ideal = sum(g / math.log2(i + 2) for i, g in enumerate(sorted(gain.values(), reverse=True)[:10]))
-        values.append(found / ideal)
-    assert np.mean(values) >= at_least

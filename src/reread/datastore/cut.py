@@ -165,12 +165,6 @@ class CutWriter:
         for values in self._columns.values():
             del values[:BATCH_ROWS]
 
-    def abandon(self) -> None:
-        """Leave nothing of a shard that will not be finished."""
-        self._arrow.close()
-        self._file.close()
-        shutil.rmtree(self.folder)
-
     def finish(self, further: Mapping[str, Any]) -> dict[str, Any]:
         """Write what is pending, then cut.json (atomically, last); returns its content."""
         if self._columns["id"]:

@@ -196,7 +196,8 @@ def check_vectors(
         return f" for the passage {passages[int(np.argmax(is_bad))].id}" if passages else ""
 
     # Vectors are kept as float16, whose largest number is 65504: what overflows there is no vector either.
-    is_bad = ~np.isfinite(vectors.astype(np.float16)).all(axis=1)
+    with np.errstate(over="ignore"):
+        is_bad = ~np.isfinite(vectors.astype(np.float16)).all(axis=1)
     if is_bad.any():
         raise RereadError(
             f"the embedder gave a vector with NaN or infinity{called(is_bad)}; check the model and its precision"
