@@ -150,12 +150,12 @@ def test_a_killed_run_ends_with_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_near_duplicates_are_those_that_brute_force_finds(tmp_path: Path) -> None:
-    texts = [text(seed, 300) for seed in range(60)]
-    texts += [edited(texts[n], share, n) for n in range(60) for share in (0.005, 0.01, 0.1, 0.3)]
+    texts = [text(seed, 300) for seed in range(30)]
+    texts += [edited(texts[n], share, n) for n in range(30) for share in (0.005, 0.01, 0.1, 0.3)]
     write(tmp_path / "in.jsonl", texts)
     dedup_corpus([str(tmp_path / "in.jsonl")], tmp_path / "out")
     dropped = {int(str(r["record"])) - 1 for r in rows(tmp_path / "out/duplicates.jsonl")}
-    best = {n: max(jaccard(texts[n], texts[m]) for m in range(60) if m != n) for n in range(60, len(texts))}
+    best = {n: max(jaccard(texts[n], texts[m]) for m in range(30) if m != n) for n in range(30, len(texts))}
     # Three standard deviations of the estimate either side of the threshold.
     assert {n for n, similarity in best.items() if similarity >= 0.875} <= dropped
     assert not {n for n in dropped if best.get(n, 0) < 0.725}
@@ -343,7 +343,8 @@ def test_a_full_disk_is_one_sentence(corpus: str, tmp_path: Path) -> None:
 @pytest.mark.realdata
 def test_near_duplicates_of_real_passages_are_those_that_brute_force_finds(realdata: Path, tmp_path: Path) -> None:
     source = realdata / "corpora" / "wikipedia_passages.jsonl.gz"
-    texts = [document.text for document in read_documents([str(source)], rejects=Rejects())]
+    texts = [document.text for document in read_documents([str(source)], rejects=Rejects())][:5000]
+    write(tmp_path / "in.jsonl", texts)
     sets = [{gram for grams in shingles(normalise(t), 5) for gram in grams} for t in texts]
     holders: dict[str, list[int]] = {}
     dropped: set[int] = set()
@@ -354,7 +355,7 @@ def test_near_duplicates_of_real_passages_are_those_that_brute_force_finds(reald
             continue
         for gram in grams:
             holders.setdefault(gram, []).append(number)
-    dedup_corpus([str(source)], tmp_path / "out")
+    dedup_corpus([str(tmp_path / "in.jsonl")], tmp_path / "out")
     found = {int(str(r["record"])) - 1 for r in rows(tmp_path / "out/duplicates.jsonl")}
-    assert len(dropped) > 300
+    assert len(dropped) > 100
     assert len(found & dropped) >= 0.94 * max(len(found), len(dropped))

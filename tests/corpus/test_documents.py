@@ -132,11 +132,11 @@ def test_names_stay_unique_where_a_longer_one_is_another_files(tmp_path: Path) -
     assert len(set(names)) == 3 and "y/a.txt" in names
 
 
-def test_thousands_of_files_of_one_name_are_told_apart_at_once(tmp_path: Path) -> None:
-    for number in range(3000):
+def test_hundreds_of_files_of_one_name_are_told_apart_at_once(tmp_path: Path) -> None:
+    for number in range(800):
         (tmp_path / str(number)).mkdir()
         (tmp_path / str(number) / "a.txt").touch()
-    assert {file.name for file in find_files([f"{tmp_path}/*/a.txt"])} == {f"{number}/a.txt" for number in range(3000)}
+    assert {file.name for file in find_files([f"{tmp_path}/*/a.txt"])} == {f"{number}/a.txt" for number in range(800)}
 
 
 @pytest.mark.parametrize("corpus", ["", "file://", "~no-such-user/x", "a" * 5000, "a\0b"])
@@ -193,12 +193,12 @@ def test_a_truncated_file_gives_its_whole_records_and_one_reject(
     tmp_path: Path, pack: Callable[[bytes], bytes]
 ) -> None:
     rng = random.Random(0)
-    lines = [json.dumps({"id": f"r{n}", "text": "".join(rng.choices("abcdefgh ", k=2000))}) for n in range(3000)]
+    lines = [json.dumps({"id": f"r{n}", "text": "".join(rng.choices("abcdefgh ", k=2000))}) for n in range(1500)]
     content = pack("\n".join(lines).encode())
     (tmp_path / "a.jsonl.x").write_bytes(content[: len(content) // 2])
     documents, rejects = read(tmp_path / "a.jsonl.x")
     # bzip2 can only be undone by whole blocks of 900 kB.
-    assert (1000 if pack is bz2.compress else 1450) < len(documents) < 1550
+    assert (400 if pack is bz2.compress else 690) < len(documents) < 780
     assert [d.id for d in documents] == [f"r{n}" for n in range(len(documents))]
     assert rejects.counts == {"damaged_file": 1}
 

@@ -218,16 +218,24 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.realdata
+def test_real_news_pages_keep_their_text(realdata: Path, measures: ModuleType) -> None:
+    pages = _rows(realdata / "extraction" / "articles_a.jsonl.gz")[1::4]
+    ours = [text_of(page["html"].encode()) for page in pages]
+    assert measures.f1([page["gold_text"] for page in pages], ours, 4) > 0.955
+
+
+@pytest.mark.slow
+@pytest.mark.realdata
 def test_real_news_pages_are_extracted_better_than_by_the_best_library(realdata: Path, measures: ModuleType) -> None:
+    """Of all pages: on parts of them either may be ahead by chance."""
     import trafilatura
 
-    pages = _rows(realdata / "extraction" / "articles_a.jsonl.gz")[1::3]
+    pages = _rows(realdata / "extraction" / "articles_a.jsonl.gz")
     golds = [page["gold_text"] for page in pages]
     ours = [text_of(page["html"].encode()) for page in pages]
     best = [trafilatura.extract(page["html"], fast=True, include_comments=False) or "" for page in pages]
     for n in (4, 1):
         assert measures.f1(golds, ours, n) >= measures.f1(golds, best, n)
-    assert measures.f1(golds, ours, 4) > 0.955
 
 
 @pytest.mark.realdata
