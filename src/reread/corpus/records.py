@@ -27,7 +27,7 @@ NESTED_FIELDS = ("metadata", "meta", "document", "doc", "data")
 MAX_ID_CHARS = 4096
 """A longer id is no name, and every passage would repeat it."""
 MAX_DEPTH = 100
-"""Objects and lists inside one another; JSON of any depth can be written, and no reader of it must go as deep."""
+"""Objects and lists inside one another; JSON of any depth can be written; no reader needs to follow it."""
 ENTERPRISE_BODY = "article_body"
 """Wikimedia Enterprise dumps hold a page as article_body.html and article_body.wikitext, under name and identifier."""
 
