@@ -12,7 +12,8 @@ import pytest
 from corpora import DOCUMENTS, HashEmbedder, settings, tree, write_corpus
 
 from reread.cli import run
-from reread.datastore import Datastore, build, verify
+from reread.datastore import Datastore, build, merge, subset, verify
+from reread.datastore.layout import read_store_file, write_store_file
 from reread.errors import DatastoreError
 from reread.types import Document
 
@@ -209,3 +210,21 @@ def test_a_shard_made_again_is_not_told_of_documents_that_came_later(tmp_path: P
     shutil.rmtree(tmp_path / "s" / "shards" / "00000")
     make()
     assert tree(tmp_path / "s") == before
+
+
+def test_a_store_of_an_earlier_analyser_is_to_be_built_again(tmp_path: Path) -> None:
+    store, corpus = tmp_path / "s", write_corpus(tmp_path / "c.jsonl", DOCUMENTS[:20])
+    build([str(corpus)], store)
+    # Its settings are described in other words, too.
+    chunking = {"chunk_words": 256, "overlap_words": 0}
+    write_store_file(store, {**read_store_file(store), "analyser": "plain words", "chunking": chunking})
+    for refused in (
+        lambda: Datastore.open(store),
+        lambda: build([str(corpus)], store),
+        lambda: subset(store, tmp_path / "part", fraction=0.5),
+        lambda: merge([store], tmp_path / "all"),
+    ):
+        with pytest.raises(DatastoreError, match=r"indexed with the analyser 'plain words'.*delete the folder .*/s,"):
+            refused()
+    (problem,) = verify(store)
+    assert problem.startswith("the store was indexed by another version of reread; delete the folder ")

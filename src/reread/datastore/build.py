@@ -59,7 +59,7 @@ from reread.datastore.layout import (
     shard_name,
     write_store_file,
 )
-from reread.datastore.lexical import ANALYSER, MAX_ROWS
+from reread.datastore.lexical import ANALYSER, MAX_ROWS, check_analyser
 from reread.datastore.shard import shard_facts
 from reread.datastore.workers import Indexed, Indexer, MakeEmbedder, ProcessIndexer, SerialIndexer
 from reread.errors import CorpusError, DatastoreError, UsageError
@@ -212,6 +212,8 @@ def begin(
         write_store_file(store, content)
         return content, 0
     content = read_store_file(store)
+    # First, as stores of earlier versions describe other settings in other words too.
+    check_analyser(store, content)
     for key, value in settings.items():
         if content.get(key) != value:
             raise DatastoreError(

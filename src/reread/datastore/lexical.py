@@ -16,7 +16,7 @@ import functools
 import mmap
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,11 +27,12 @@ import numpy.typing as npt
 from reread.datastore.analyser import ANALYSER, STOP_WORDS, fold, kind_of, stem_words, stems_of
 from reread.datastore.layout import load_array, save_array
 from reread.datastore.lexical_kernels import BLOCK_BITS, BLOCK_ROWS, DONE, MAX_TOKEN_BYTES, NO_PAGE, compiled
+from reread.errors import DatastoreError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["ANALYSER", "K1", "MAX_ROWS", "B", "LexicalShard", "LexicalWriter", "stems_of"]
+__all__ = ["ANALYSER", "K1", "MAX_ROWS", "B", "LexicalShard", "LexicalWriter", "check_analyser", "stems_of"]
 
 Array = npt.NDArray[Any]
 
@@ -45,6 +46,18 @@ BATCH_BYTES = 1 << 20
 PAGE = 256
 N_PAGES = 1 << 13
 """Pages of characters that four bytes of UTF-8, sound or not, can name."""
+
+
+def check_analyser(store: Path, facts: Mapping[str, Any]) -> None:
+    """Raises DatastoreError where a store's postings are of another analyser, as those of earlier versions are.
+
+    facts: the content of its datastore.json.
+    """
+    if facts["analyser"] != ANALYSER:
+        raise DatastoreError(
+            f"{store} was indexed with the analyser '{facts['analyser']}', this reread has '{ANALYSER}'; "
+            f"delete the folder {store}, then build it again"
+        )
 
 
 class _Characters:

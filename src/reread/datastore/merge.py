@@ -76,7 +76,7 @@ def merge(stores: Sequence[Path], out: Path, *, progress: Progress | None = None
                     yield from _taken(shards[store_number][shard_number], before, behind, seen)
 
         # Shards end where the stores' shards end.
-        assembly = Assembly(out, content, number, n_all + 1, SerialIndexer(None, _nobody), told)
+        assembly = Assembly(out, content, number, n_all + 1, SerialIndexer(), told)
         assembly.make(source)
         if not content["builds"][number]["finished"]:
             write_tombstones(out, _hidden(stores, out, assembly.n_shards))
@@ -130,7 +130,3 @@ def _hidden(stores: Sequence[Path], out: Path, n_shards: int) -> Iterator[dict[s
             shard = Shard(shard_folder(out, number))
             taken |= {doc_id for doc_id in wanted if shard.rows_of(doc_id)}
         yield from (line for line in lines if doc_of(line["passage_id"]) in taken)
-
-
-def _nobody(shard: str, n_passages: int) -> None:
-    pass

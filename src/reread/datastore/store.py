@@ -16,7 +16,7 @@ from reread.datastore.ann import AnnIndex, open_ann
 from reread.datastore.bm25 import WeightedTerm, best_rows, document_frequencies, weigh_queries
 from reread.datastore.exact import ExactIndex
 from reread.datastore.layout import SHARDS, TOMBSTONES, id_hash, read_store_file
-from reread.datastore.lexical import ANALYSER, LexicalShard
+from reread.datastore.lexical import LexicalShard, check_analyser
 from reread.datastore.search import Found, Searcher, VectorKind, mean_length, query_vectors
 from reread.datastore.shard import Shard
 from reread.errors import DatastoreError, RunFolderError
@@ -62,11 +62,7 @@ class Datastore(Searcher):
             raise DatastoreError(f"the build of {path} is not finished; run the same reread build command again")
         if not facts["builds"][-1]["finished"]:
             logger.warning("an --append to %s is not finished; its passages are left out until it is", path)
-        if facts["analyser"] != ANALYSER:
-            raise DatastoreError(
-                f"{path} was indexed with the analyser '{facts['analyser']}', this reread has '{ANALYSER}'; "
-                "build the store again"
-            )
+        check_analyser(path, facts)
         opened = [Shard(path / SHARDS / name) for name in (facts["shards"] if shards is None else shards)]
         allow_open_files(FILES_PER_SHARD * len(opened))
         if embedder is not None and facts["embedder"] != embedder.spec:

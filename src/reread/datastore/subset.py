@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from reread.datastore.layout import (
     only_writer,
     read_store_file,
 )
-from reread.datastore.lexical import ANALYSER
+from reread.datastore.lexical import check_analyser
 from reread.datastore.shard import Shard, shard_facts
 from reread.datastore.workers import SerialIndexer
 from reread.errors import DatastoreError, UsageError
@@ -69,7 +69,7 @@ def subset(store: Path, out: Path, *, fraction: float, seed: int = 0, progress: 
                 for record, rows in documents_of(shard, lambda doc_id: is_drawn(doc_id, fraction, seed), first):
                     yield Taken(Position(shard_number, record), rows, id_hash(rows.doc_id), n_documents=1)
 
-        assembly = Assembly(out, content, number, facts["shard_passages"], SerialIndexer(None, _nobody), told)
+        assembly = Assembly(out, content, number, facts["shard_passages"], SerialIndexer(), told)
         assembly.make(source)
         if assembly.n_documents == 0:
             remove_empty(out)
@@ -93,11 +93,7 @@ def finished_store(store: Path) -> dict[str, Any]:
     facts = read_store_file(store)
     if not is_signed_rightly(facts) or not all(entry["finished"] for entry in facts["builds"]):
         raise DatastoreError(f"{store} is unfinished or damaged; for what to do run: reread verify {store}")
-    if facts["analyser"] != ANALYSER:
-        raise DatastoreError(
-            f"{store} was indexed with the analyser '{facts['analyser']}', this reread has '{ANALYSER}'; "
-            "build the store again"
-        )
+    check_analyser(store, facts)
     return facts
 
 
@@ -115,7 +111,7 @@ def identity(store: Path, facts: Mapping[str, Any]) -> str:
     return content_hash([shards, [line["passage_id"] for line in tombstones(store)]])
 
 
-def documents_of(shard: Shard, wanted: Any, first: int = 0) -> Iterator[tuple[int, DocumentRows]]:
+def documents_of(shard: Shard, wanted: Callable[[str], bool], first: int = 0) -> Iterator[tuple[int, DocumentRows]]:
     """(number from 1, rows) of every document of a shard behind the `first`, in order, whose id is wanted."""
     import pyarrow as pa
 
@@ -162,7 +158,3 @@ def write_tombstones(store: Path, lines: Iterable[Mapping[str, Any]]) -> None:
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     if text:
         write_text_atomically(store / TOMBSTONES, text)
-
-
-def _nobody(shard: str, n_passages: int) -> None:
-    pass

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from reread.corpus.find import HUB_PREFIX
+from reread.datastore.analyser import ANALYSER
 from reread.datastore.ann import ANN_FILE
 from reread.datastore.layout import (
     CHECKSUM,
@@ -37,6 +38,8 @@ def verify(store: Path, progress: Callable[[int, int | None], None] | None = Non
     problems = []
     if not is_signed_rightly(facts):
         problems.append(f"{STORE_FILE} is damaged (its checksum differs); {_build_all_again(store, facts)}")
+    if facts["analyser"] != ANALYSER:
+        problems.append(f"the store was indexed by another version of reread; {_build_all_again(store, facts)}")
     for build_entry in facts["builds"]:
         if not build_entry["finished"]:
             command = _run(_command(store, facts, build_entry))

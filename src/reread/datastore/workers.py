@@ -62,12 +62,13 @@ Indexed = Callable[[str, int], None]
 class SerialIndexer:
     """Indexes in this process, a shard at a time."""
 
-    def __init__(self, embedder: Embedder | None, indexed: Indexed) -> None:
+    def __init__(self, embedder: Embedder | None = None, indexed: Indexed | None = None) -> None:
         self._embedder = embedder
         self._indexed = indexed
 
     def submit(self, folder: Path) -> None:
-        index_shard(folder, self._embedder, lambda n: self._indexed(folder.name, n))
+        indexed = self._indexed
+        index_shard(folder, self._embedder, (lambda n: indexed(folder.name, n)) if indexed else None)
 
     def finish(self) -> None:
         pass
