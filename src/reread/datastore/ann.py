@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from reread.datastore.exact import Best, ExactIndex
+from reread.datastore.exact import Best, ExactIndex, best_of
 from reread.datastore.layout import SHARDS, VECTORS, is_signed_rightly, read_store_file, signed
 from reread.datastore.shard import Shard
 from reread.errors import DatastoreError, MissingExtra, UsageError
@@ -285,15 +285,18 @@ class AnnIndex:
             return self.exact.search(queries, k, hidden)
         depth = max(setting.depth, k)
         at_once = max(READ_BYTES // (depth * self.exact.dimension * 2), 1)
-        rows = self.candidates(queries, setting.probed_share, depth, hidden)
+        chosen = self.candidates(queries, setting.probed_share, depth, hidden)
         found: list[Best] = []
         for first in range(0, len(queries), at_once):
             some = slice(first, first + at_once)
-            found += self.exact.score(queries[some], [line[line >= 0] for line in rows[some]], k, in_memory=False)
+            found += self.exact.score(queries[some], [line[line >= 0] for line in chosen[some]], k, in_memory=False)
         if self._scanned:
             part = {place: hidden[number] for place, number in enumerate(self._scanned) if number in hidden}
             found = [
-                _merged(a, self._global(b), k) for a, b in zip(found, self._scan.search(queries, k, part), strict=True)
+                best_of(np.concatenate([rows, more]), np.concatenate([scores, of_more]), k)
+                for (rows, scores), (more, of_more) in zip(
+                    found, map(self._global, self._scan.search(queries, k, part)), strict=True
+                )
             ]
         wanted = min(k, len(self.exact) - sum(int(mask.sum()) for mask in hidden.values()))
         short = [i for i, (best, _) in enumerate(found) if len(best) < wanted]
@@ -306,7 +309,7 @@ class AnnIndex:
         """int64 (q, depth): for each query the rows that look best, best first, −1 where there are fewer."""
         faiss = _faiss()
         queries = np.ascontiguousarray(queries, dtype=np.float32)
-        best_rows = np.full((len(queries), depth), -1, np.int64)
+        best_of = np.full((len(queries), depth), -1, np.int64)
         best_scores = np.full((len(queries), depth), -np.inf, np.float32)
         for number in self._facts:
             index = self._index(number)
@@ -319,11 +322,11 @@ class AnnIndex:
                 gone = mask[rows] & (rows >= 0)
                 scores[gone], rows[gone] = -np.inf, -1
             rows = np.where(rows >= 0, rows + self.exact.starts[number], -1)
-            both_scores, both_rows = np.hstack([best_scores, scores]), np.hstack([best_rows, rows])
+            both_scores, both_rows = np.hstack([best_scores, scores]), np.hstack([best_of, rows])
             order = np.argsort(-both_scores, axis=1, kind="stable")[:, :depth]
             best_scores = np.take_along_axis(both_scores, order, axis=1)
-            best_rows = np.take_along_axis(both_rows, order, axis=1)
-        return best_rows
+            best_of = np.take_along_axis(both_rows, order, axis=1)
+        return best_of
 
     def _index(self, number: int) -> Any:
         index = self._opened.get(number)
@@ -360,14 +363,6 @@ def _ask(depth: int, n: int, n_hidden: int) -> int:
     even spread would need, where that is fewer than all of them more."""
     spread = 1.5 * depth * n / max(n - n_hidden, 1)
     return int(min(depth + n_hidden, np.ceil(spread), n)) if n_hidden else min(depth, n)
-
-
-def _merged(a: Best, b: Best, k: int) -> Best:
-    rows, scores = np.concatenate([a[0], b[0]]), np.concatenate([a[1], b[1]])
-    if rows.size > k:
-        best = scores >= np.partition(scores, rows.size - k)[rows.size - k]
-        rows, scores = rows[best], scores[best]
-    return rows, scores
 
 
 def open_ann(store: Path, shards: Sequence[Shard], exact: ExactIndex) -> AnnIndex:

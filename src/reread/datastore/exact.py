@@ -248,7 +248,7 @@ class ExactIndex:
         scores[order] = in_order
         ends = np.cumsum(counts).tolist()
         return [
-            _best(candidates[i], scores[end - count : end], k)
+            best_of(candidates[i], scores[end - count : end], k)
             for i, (end, count) in enumerate(zip(ends, counts.tolist(), strict=True))
         ]
 
@@ -287,7 +287,7 @@ def _scaled(queries: Array) -> Array:
     return np.ldexp(queries, -exponents[:, None])
 
 
-def _best(rows: Array, scores: Array, k: int) -> Best:
+def best_of(rows: Array, scores: Array, k: int) -> Best:
     """Those that score at least the k-th best."""
     if rows.size > k:
         best = scores >= np.partition(scores, rows.size - k)[rows.size - k]
