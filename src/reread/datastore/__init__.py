@@ -1,6 +1,7 @@
 """Shards of passages with their indexes: build, open, search, verify."""
 
-from reread.datastore.build import DEFAULT_SHARD_PASSAGES, BuildReport, build
+from reread.datastore.build import DEFAULT_SHARD_PASSAGES, build
+from reread.datastore.entries import BuildReport
 from reread.datastore.layout import indexed_text
 from reread.datastore.merge import merge
 from reread.datastore.search import Found, Searcher, SearchKind, fuse

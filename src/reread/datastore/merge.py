@@ -10,7 +10,7 @@ import numpy as np
 
 from reread.corpus import Position
 from reread.datastore.assembly import Assembly, Seen, Taken
-from reread.datastore.build import BuildReport, begin, finish, missing_shards, report_of
+from reread.datastore.entries import BuildReport, begin, finish, missing_shards, report_of
 from reread.datastore.inputs import label
 from reread.datastore.layout import SHARDS, disk_errors, id_hash, only_writer, shard_folder
 from reread.datastore.shard import Shard, shard_facts

@@ -12,8 +12,8 @@ import numpy as np
 
 from reread.corpus import Position
 from reread.datastore.assembly import Assembly, Seen, Taken
-from reread.datastore.build import BuildReport, begin, finish, missing_shards, remove_empty, report_of
 from reread.datastore.cut import DocumentRows
+from reread.datastore.entries import BuildReport, begin, finish, missing_shards, remove_empty, report_of
 from reread.datastore.inputs import label
 from reread.datastore.layout import (
     SHARDS,
