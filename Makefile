@@ -9,9 +9,11 @@ OUT ?= runs/demo
 setup: $(VENV)/.ready
 
 # torch first and by exact version: a range could pull a build with several gigabytes of GPU libraries.
+# pip of its own age: Python 3.11's trips over a package asked for with an extra by two others (lxml[html-clean]).
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "reread needs Python 3.11 or later"'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(shell grep '^torch==' constraints.txt)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,peers]'
 	touch $@

@@ -80,7 +80,7 @@ def build(
             # Beside workers, this one only names the model and counts tokens.
             embedder=make_embedder(embedder, device="cpu" if several else None) if embedder else None,
             make_embedder=functools.partial(_embedder_on, embedder) if embedder else None,
-            devices=_devices(workers) if several else (None,),
+            devices=_devices(embedder, workers) if several and embedder else (None,),
             chunk_words=chunk_words,
             overlap_words=overlap_words,
             chunk_by=chunk_by.value,
@@ -103,8 +103,10 @@ def _embedder_on(spec: str, device: str | None) -> Embedder:
     return make_embedder(spec, device=device)
 
 
-def _devices(workers: int) -> tuple[str | None, ...]:
-    """The GPUs that workers share out, where there are several."""
+def _devices(embedder: str, workers: int) -> tuple[str | None, ...]:
+    """The GPUs that workers share out, where there are several and the model runs here."""
+    if not embedder.startswith("st:"):
+        return (None,)
     import torch
 
     n_gpus = min(torch.cuda.device_count(), workers)
