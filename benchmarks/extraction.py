@@ -4,7 +4,8 @@ python benchmarks/extraction.py
 
 F1 on the news pages is the article-extraction-benchmark's: per page the counts of 4-token shingles (tokens are \\w+)
 true, false and missed, as shares of their sum; precision and recall are the means of the pages'; F1 is theirs.
-"Bag" is the same with single tokens. "Half" is F1 on the pages of odd number; the settings were chosen on all pages, so it is no held-out figure.
+"Bag" is the same with single tokens. "Half" is F1 on the pages of odd number; the
+settings were chosen on all pages.
 Cells: share of the non-empty cells of infoboxes and data tables on the Wikipedia pages whose letters and digits stand
 in the text in their order, hidden parts and citation numbers left out.
 """
