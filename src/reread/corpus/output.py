@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, cast
 
 from reread.corpus.find import CorpusFile
 from reread.errors import RereadError, RunFolderError, UsageError
-from reread.runs import content_hash, write_json_atomically
+from reread.runs import atomic_file, content_hash, write_json_atomically
 from reread.types import Document
 
 CORPUS_SUFFIXES = (".jsonl.zst", ".jsonl.gz", ".jsonl")
@@ -111,24 +111,8 @@ def _is_too_long(name: str) -> bool:
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes its name only once it is whole and on disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
 def atomic_zstd(path: Path, level: int = 3) -> Iterator[BinaryIO]:
-    """Likewise, compressed; equal content gives equal bytes."""
+    """A file as runs.atomic_file writes it, compressed; equal content gives equal bytes."""
     try:
         from compression import zstd  # Python 3.14
     except ImportError:

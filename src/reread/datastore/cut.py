@@ -5,7 +5,6 @@ What follows (`index_shard`) needs nothing but this folder, so it may run in ano
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,12 +29,8 @@ from reread.datastore.layout import (
     signed,
 )
 from reread.errors import UsageError
-from reread.runs import write_json_atomically
+from reread.runs import canonical_json, write_json_atomically
 from reread.types import Passage
-
-_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-"""As runs.canonical_json, made once."""
-
 
 MAX_META_CHARS = 1 << 14
 """JSON of a record's own fields that its passages repeat: with the raw page among them, a document of a thousand
@@ -85,10 +80,10 @@ def meta_json(meta: Mapping[str, Any]) -> str:
 
     Where they are more, the longest are left out, and their names listed under "left_out" as far as there is room.
     """
-    whole = _CANONICAL.encode(meta)
+    whole = canonical_json(meta)
     if len(whole) <= MAX_META_CHARS:
         return whole
-    sizes = {name: len(_CANONICAL.encode({name: value})) for name, value in meta.items()}
+    sizes = {name: len(canonical_json({name: value})) for name, value in meta.items()}
     kept: dict[str, Any] = {}
     left_out: list[str] = []
     # Half of the room is for names.
@@ -100,8 +95,8 @@ def meta_json(meta: Mapping[str, Any]) -> str:
         else:
             left_out.append(name)
     n_names = MAX_META_CHARS // 4
-    shown = [name for name in left_out if (n_names := n_names - len(_CANONICAL.encode(name)) - 1) >= 0]
-    return _CANONICAL.encode({**kept, LEFT_OUT: shown})
+    shown = [name for name in left_out if (n_names := n_names - len(canonical_json(name)) - 1) >= 0]
+    return canonical_json({**kept, LEFT_OUT: shown})
 
 
 class CutWriter:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from reread.corpus import CorpusFile, Position, Rejects, find_files, no_documents, read_from
-from reread.corpus.output import atomic_file, atomic_gzip, claim_folder, join_files, output_names, record_line
+from reread.corpus.output import atomic_gzip, claim_folder, join_files, output_names, record_line
 from reread.decontaminate.clean import Action, Summary, check_action, decontaminate, finding_row
 from reread.decontaminate.index import DEFAULT_THRESHOLD, QuestionIndex, Rule
 from reread.errors import UsageError
-from reread.runs import content_hash, write_json_atomically
+from reread.runs import atomic_file, content_hash, write_json_atomically
 from reread.types import Question
 
 SETTINGS = "decontaminate.json"

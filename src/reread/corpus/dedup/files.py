@@ -27,7 +27,6 @@ from reread.corpus.documents import START, no_documents, read_from
 from reread.corpus.filters import make_filter
 from reread.corpus.find import CorpusFile, find_files
 from reread.corpus.output import (
-    atomic_file,
     atomic_zstd,
     check_outside,
     claim_folder,
@@ -40,7 +39,7 @@ from reread.corpus.output import (
 from reread.corpus.rejects import Rejects
 from reread.corpus.workers import Tick, over_files
 from reread.errors import CorpusError, UsageError
-from reread.runs import write_json_atomically
+from reread.runs import atomic_file, write_json_atomically
 
 SETTINGS = "dedup.json"
 WORK = "work"
