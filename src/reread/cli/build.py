@@ -6,7 +6,7 @@ import functools
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,7 +14,9 @@ from reread.cli.options import AsJson, Filters, Workers
 from reread.cli.progress import stages
 from reread.cli.store import say_report
 from reread.errors import UsageError
-from reread.protocols import Embedder
+
+if TYPE_CHECKING:
+    from reread.protocols import Embedder
 
 
 class ChunkBy(StrEnum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +13,9 @@ from reread import __version__
 from reread.cli.options import AsJson, Filters, Workers
 from reread.cli.progress import stages
 from reread.errors import UsageError
-from reread.protocols import Reader
+
+if TYPE_CHECKING:
+    from reread.protocols import Reader
 
 
 def extract(
@@ -95,6 +97,7 @@ def extract(
 
 def _reader(spec: str) -> Reader:
     from reread.corpus.web.reader_extraction import LICENCE, REPETITION_PENALTY
+    from reread.protocols import Reader
     from reread.reading.make import make_reader
 
     typer.echo(LICENCE, err=True)

@@ -309,7 +309,7 @@ class AnnIndex:
         """int64 (q, depth): for each query the rows that look best, best first, −1 where there are fewer."""
         faiss = _faiss()
         queries = np.ascontiguousarray(queries, dtype=np.float32)
-        best_of = np.full((len(queries), depth), -1, np.int64)
+        best_rows = np.full((len(queries), depth), -1, np.int64)
         best_scores = np.full((len(queries), depth), -np.inf, np.float32)
         for number in self._facts:
             index = self._index(number)
@@ -322,11 +322,11 @@ class AnnIndex:
                 gone = mask[rows] & (rows >= 0)
                 scores[gone], rows[gone] = -np.inf, -1
             rows = np.where(rows >= 0, rows + self.exact.starts[number], -1)
-            both_scores, both_rows = np.hstack([best_scores, scores]), np.hstack([best_of, rows])
+            both_scores, both_rows = np.hstack([best_scores, scores]), np.hstack([best_rows, rows])
             order = np.argsort(-both_scores, axis=1, kind="stable")[:, :depth]
             best_scores = np.take_along_axis(both_scores, order, axis=1)
-            best_of = np.take_along_axis(both_rows, order, axis=1)
-        return best_of
+            best_rows = np.take_along_axis(both_rows, order, axis=1)
+        return best_rows
 
     def _index(self, number: int) -> Any:
         index = self._opened.get(number)

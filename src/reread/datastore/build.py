@@ -31,7 +31,7 @@ from reread.corpus.chunk import ChunkUnit
 from reread.corpus.fit import fit_passages
 from reread.datastore.assembly import Assembly, Reject, Seen, Taken
 from reread.datastore.cut import document_rows
-from reread.datastore.entries import BuildReport, begin, finish, missing_shards, remove_empty, report_of
+from reread.datastore.entries import BuildReport, begin, finish, is_whole, remove_empty, report_of
 from reread.datastore.index import token_limit
 from reread.datastore.inputs import CorpusBytes, Stamp, check_unchanged, describe, label, stamps
 from reread.datastore.layout import disk_errors, id_hash, indexed_text, only_writer
@@ -121,10 +121,10 @@ def build(
         "made_from": dict(made_from or {}),
     }
     with disk_errors(store, "while building"), only_writer(store):
-        content, number = begin(store, settings, inputs, append=append, files=files)
-        if content["builds"][number]["finished"] and not missing_shards(store, content["builds"][number]):
+        content, number = begin(store, settings, inputs, append=append, files=files, now=before)
+        if is_whole(store, content["builds"][number]):
             return report_of(store, content, n_new_shards=0)
-        meter = _Meter(progress, CorpusBytes(files) if files else None, counts_embedded=embedder is not None)
+        meter = _Meter(progress, CorpusBytes(files, before) if files else None, counts_embedded=embedder is not None)
         indexer = _make_indexer(embedder, make_embedder, workers, engine, tuple(devices), meter.embedded, store)
         assembly = Assembly(store, content, number, shard_passages, indexer, meter.cut)
         cutter = _Cutter(embedder, keep, drop, functools.partial(_chunk, chunk_words, overlap_words, chunk_by))
@@ -138,11 +138,10 @@ def build(
         assembly.make(source)
         for file, stamp in zip(files, before, strict=True):
             check_unchanged(file, stamp)
-        if documents is None and assembly.n_documents == 0 and not append:
-            remove_empty(store)
-            raise no_documents(corpora, assembly.rejects)
         if assembly.n_documents == 0 and not append:
             remove_empty(store)
+            if documents is None:
+                raise no_documents(corpora, assembly.rejects)
             raise CorpusError(f"{' '.join(map(str, corpora)) or 'the corpus'} gave no documents")
         finish(store, content, number, assembly)
         return report_of(store, content, assembly.n_new_shards)

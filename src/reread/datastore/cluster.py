@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from reread.datastore.index import index_shard
 from reread.datastore.shard import shard_facts
-from reread.datastore.workers import Indexed, MakeEmbedder
+from reread.datastore.workers import Indexed, MakeEmbedder, shard_error
 from reread.errors import DatastoreError, MissingExtra, RereadError
 from reread.protocols import Embedder
 
@@ -104,7 +104,7 @@ class RayIndexer:
                 raise cause from error
             kind = type(cause) if isinstance(cause, RereadError) else RereadError
             said = str(cause) if isinstance(cause, RereadError) else f"{type(cause).__name__}: {cause}"
-            raise kind.__new__(kind, f"shard {folder.name}: {said}") from error
+            raise shard_error(kind, folder.name, said) from error
         except ray.exceptions.RayError as error:
             raise RereadError(
                 f"shard {folder.name} could not be indexed on the cluster ({type(error).__name__}, after "

@@ -15,7 +15,7 @@ from typing import Any
 
 from reread.corpus import CorpusFile
 from reread.datastore.assembly import Assembly
-from reread.datastore.inputs import check_stamps, fingerprint, stamps
+from reread.datastore.inputs import Stamp, check_stamps, fingerprint
 from reread.datastore.layout import (
     REJECTS,
     SHARD_FILE,
@@ -57,9 +57,13 @@ def begin(
     *,
     append: bool = False,
     files: Sequence[CorpusFile] = (),
+    now: Sequence[Stamp] = (),
 ) -> tuple[dict[str, Any], int]:
-    """datastore.json's content, and which of its builds is of these inputs; a new, unfinished one where none was."""
-    entry = {**inputs, "finished": False, "first_shard": 0, "rejects_start": 0, "stamps": stamps(files)}
+    """datastore.json's content, and which of its builds is of these inputs; a new, unfinished one where none was.
+
+    now: the files' stamps.
+    """
+    entry = {**inputs, "finished": False, "first_shard": 0, "rejects_start": 0, "stamps": list(now)}
     # Of an atomic write that was cut off.
     for path in store.glob(f".{STORE_FILE}.*.part") if store.exists() else ():
         path.unlink()
@@ -89,7 +93,7 @@ def begin(
                 f"{store} holds an unfinished build of {_show(content['builds'][last]['corpora'])}, not of what is "
                 "given now (or it has changed since); finish it with its own corpus, or delete the folder"
             )
-        check_stamps(files, inputs["files"], content["builds"][last]["stamps"])
+        check_stamps(files, inputs["files"], content["builds"][last]["stamps"], now)
         return content, last
     # Documents that come as a stream have no checksum, so a second stream of one name may hold others.
     if same and (not append or inputs["files"]):
@@ -113,6 +117,11 @@ def missing_shards(store: Path, entry: Mapping[str, Any]) -> list[int]:
         return []
     numbers = range(entry["first_shard"], entry["first_shard"] + entry["n_shards"])
     return [number for number in numbers if not (shard_folder(store, number) / SHARD_FILE).is_file()]
+
+
+def is_whole(store: Path, entry: Mapping[str, Any]) -> bool:
+    """Whether a build is finished and all of its shards are there."""
+    return bool(entry["finished"]) and not missing_shards(store, entry)
 
 
 def finish(store: Path, content: dict[str, Any], number: int, assembly: Assembly) -> None:

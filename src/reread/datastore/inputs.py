@@ -86,12 +86,14 @@ def check_unchanged(file: CorpusFile, stamp: Stamp) -> None:
         )
 
 
-def check_stamps(files: Sequence[CorpusFile], described: Sequence[Mapping[str, Any]], before: Sequence[Any]) -> None:
+def check_stamps(
+    files: Sequence[CorpusFile], described: Sequence[Mapping[str, Any]], before: Sequence[Any], now: Sequence[Stamp]
+) -> None:
     """Of an unfinished build that goes on: raises DatastoreError where a file known by samples alone was touched."""
-    for file, facts, stamp, now in zip(files, described, before, stamps(files), strict=True):
-        if "sha256_of_samples" in facts and stamp != now:
+    for file, facts, stamp, present in zip(files, described, before, now, strict=True):
+        if "sha256_of_samples" in facts and stamp != present:
             raise DatastoreError(
-                f"{file.place} was changed or copied since the build began ({now} instead of {stamp}: bytes, time "
+                f"{file.place} was changed or copied since the build began ({present} instead of {stamp}: bytes, time "
                 "stamp in ns); set the old time stamp if its content is the same, or delete the store and build it "
                 "again"
             )
@@ -114,8 +116,8 @@ class CorpusBytes:
     Within a file it goes by the characters of its documents, with the bytes a character that files of its kind had.
     """
 
-    def __init__(self, files: Sequence[CorpusFile]) -> None:
-        self._sizes = [stamp[0] if stamp else 0 for stamp in stamps(files)]
+    def __init__(self, files: Sequence[CorpusFile], stamps: Sequence[Stamp]) -> None:
+        self._sizes = [stamp[0] if stamp else 0 for stamp in stamps]
         self._kinds = [file.name.lower().endswith(COMPRESSED_SUFFIXES) for file in files]
         self._bytes = {True: 0.35, False: 1.15}
         self._chars = {True: 1, False: 1}

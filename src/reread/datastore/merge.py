@@ -10,7 +10,7 @@ import numpy as np
 
 from reread.corpus import Position
 from reread.datastore.assembly import Assembly, Seen, Taken
-from reread.datastore.entries import BuildReport, begin, finish, missing_shards, report_of
+from reread.datastore.entries import BuildReport, begin, finish, is_whole, report_of
 from reread.datastore.inputs import label
 from reread.datastore.layout import SHARDS, disk_errors, id_hash, only_writer, shard_folder
 from reread.datastore.shard import Shard, shard_facts
@@ -57,7 +57,7 @@ def merge(stores: Sequence[Path], out: Path, *, progress: Progress | None = None
     }
     with disk_errors(out, "while merging"), only_writer(out):
         content, number = begin(out, {key: all_facts[0][key] for key in SETTINGS}, inputs)
-        if content["builds"][number]["finished"] and not missing_shards(out, content["builds"][number]):
+        if is_whole(out, content["builds"][number]):
             return report_of(out, content, n_new_shards=0)
         shards = [
             [store / SHARDS / name for name in facts["shards"]] for store, facts in zip(stores, all_facts, strict=True)

@@ -13,7 +13,7 @@ import numpy as np
 from reread.corpus import Position
 from reread.datastore.assembly import Assembly, Seen, Taken
 from reread.datastore.cut import DocumentRows
-from reread.datastore.entries import BuildReport, begin, finish, missing_shards, remove_empty, report_of
+from reread.datastore.entries import BuildReport, begin, finish, is_whole, remove_empty, report_of
 from reread.datastore.inputs import label
 from reread.datastore.layout import (
     SHARDS,
@@ -54,7 +54,7 @@ def subset(store: Path, out: Path, *, fraction: float, seed: int = 0, progress: 
     inputs: dict[str, Any] = {"corpora": [label(str(store.resolve()))], "files": [], "made_from": {"subset": drawn}}
     with disk_errors(out, "while writing a subset"), only_writer(out):
         content, number = begin(out, {key: facts[key] for key in SETTINGS}, inputs)
-        if content["builds"][number]["finished"] and not missing_shards(out, content["builds"][number]):
+        if is_whole(out, content["builds"][number]):
             return report_of(out, content, n_new_shards=0)
         n_all = sum(shard_facts(store / SHARDS / name)["n_passages"] for name in facts["shards"])
 

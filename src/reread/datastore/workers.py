@@ -189,8 +189,7 @@ class ProcessIndexer:
         if message.get("error") == "OSError":
             raise OSError(message["errno"], message["text"], message["file"])
         if "error" in message:
-            kind = getattr(errors, message["error"], RereadError)
-            raise kind.__new__(kind, f"shard {name}: {message['text']}")
+            raise shard_error(getattr(errors, message["error"], RereadError), name, message["text"])
         logger.info("shard %s finished", name)
         worker.task = None
 
@@ -211,6 +210,11 @@ class ProcessIndexer:
             )
         logger.warning("the process that indexed shard %s ended (%s); again", task.folder.name, _ended(code))
         self._waiting.insert(0, task)
+
+
+def shard_error(kind: type[RereadError], name: str, text: str) -> RereadError:
+    """An error of another process, told of its shard; the kinds' own arguments do not travel, so none is asked for."""
+    return kind.__new__(kind, f"shard {name}: {text}")
 
 
 def _ended(code: int | None) -> str:
