@@ -40,7 +40,7 @@ from reread.preflight import (
     what_it_begins_with,
 )
 from reread.protocols import Embedder, Progress, Reader, Solver
-from reread.reading import make_reader
+from reread.reading import Layout, make_reader
 from reread.recipe import BenchmarkRecipe, CorpusRecipe, ReaderRecipe, Recipe
 from reread.retrieval import SEARCH_KINDS, Retriever, make_reranker
 from reread.runs import (
@@ -304,6 +304,9 @@ def _settings(recipe: Recipe, form: str) -> Settings:
         bag_frac=reading.bag_frac,
         mmr_lambda=retrieval.mmr_lambda,
         query=retrieval.query,
+        layout=Layout(order=reading.order, numbered=reading.numbered, titles=reading.titles),
+        adaptive=reading.adaptive,
+        judge=reading.judge,
         seed=recipe.seed,
     )
 

@@ -69,7 +69,8 @@ class DatastoreRecipe(Strict):
 
 class RetrievalRecipe(Strict):
     retriever: Literal["bm25", "dense", "ann", "hybrid", "hybrid-ann"] = "bm25"
-    query: Literal["question", "options"] = "question"
+    query: Literal["question", "options", "joined", "rewrite", "hyde", "decompose"] = "question"
+    """What is retrieved with; an arm's name may say otherwise."""
     fetch_k: Annotated[int, Field(ge=1)] = 100
     """Hits that reranking and MMR choose from."""
     rerank: str | None = None
@@ -126,6 +127,17 @@ class ReadingRecipe(Strict):
     """Most tokens of a prompt; whole passages give way. The reader's context by default."""
     bag_frac: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Share of the passages that each bagged sample sees."""
+    order: Literal["best_first", "best_last"] = "best_last"
+    """Where the best passage stands: best_last puts it next to the question."""
+    numbered: bool | None = None
+    """Number the passages; only in the chat form by default."""
+    titles: bool = True
+    """Put a passage's title above it."""
+    adaptive: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Stop drawing samples once the vote is settled: 1.0 exactly, below it with that confidence. Off by default: arms
+    of an evaluation draw alike."""
+    judge: bool = False
+    """Let the reader judge whether two short answers are one vote."""
 
 
 class CurveRecipe(Strict):

@@ -95,8 +95,11 @@ class Answer:
     confidence: float | None
     """Share of the votes that the answer holds, in [0, 1]; None where there is no answer."""
     flops: Mapping[str, float]
-    """Inference FLOPs spent on this question by this arm, by stage: search, rerank, prompt, samples."""
+    """Inference FLOPs spent on this question by this arm, by stage: query, search, rerank, prompt, samples."""
     bits_per_byte: float | None = None
     """Bits a byte of the accepted option's text in the first view: a smooth measure beside the vote."""
     n_dropped: int = 0
     """Passages among the hits that did not fit the reader's prompt (the most over its views)."""
+    sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """For each answer that got a vote, the ids of the passages that its voters saw, best first: what the winner rests
+    on, and what the dissent does."""

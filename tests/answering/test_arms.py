@@ -5,7 +5,17 @@ from reread.errors import UsageError
 
 
 @pytest.mark.parametrize(
-    "name", [*BASES, "rerank+sc", "rerank+sc+vr", "retrieval+options+k10", "retrieval+mmr", "docs+k3"]
+    "name",
+    [
+        *BASES,
+        "rerank+sc",
+        "rerank+sc+vr",
+        "retrieval+options+k10",
+        "retrieval+mmr",
+        "docs+k3",
+        "docs+k6+g2",
+        "rerank+hyde+vr",
+    ],
 )
 def test_every_named_arm_is_understood_and_keeps_its_name(name: str) -> None:
     assert parse_arm(name).name == name
@@ -29,6 +39,9 @@ def test_k_is_read_from_the_name() -> None:
         ("baseline+mmr", "retrieves nothing"),
         ("baseline+k3", "shows no passages"),
         ("docs+sc", "votes in its own way"),
+        ("retrieval+g2", "has no groups"),
+        ("retrieval+hyde+rewrite", "in two ways"),
+        ("random+hyde", "retrieves nothing"),
         ("", "unknown arm"),
     ],
 )

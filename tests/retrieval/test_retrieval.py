@@ -70,7 +70,7 @@ def test_an_open_question_has_one_query_under_either_making() -> None:
 
 def test_unknown_query_making_is_refused_with_the_known_ones() -> None:
     with pytest.raises(UsageError, match="question, options"):
-        queries_for(QUESTION, "hyde")  # type: ignore[arg-type]
+        queries_for(QUESTION, "nonsense")  # type: ignore[arg-type]
 
 
 def test_fusion_prefers_what_several_rankings_agree_on() -> None:

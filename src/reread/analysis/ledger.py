@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from reread.errors import UsageError
 
-STAGES = ("train", "index", "search", "rerank", "prompt", "samples")
+STAGES = ("train", "index", "query", "search", "rerank", "prompt", "samples")
 """In the order in which they are spent. train: the rung itself; index: embedding and building, once for all
-rungs and arms; the other four are spent again for every question."""
+rungs and arms; the others are spent again for every question (query: what a reader wrote to search with)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What an arm's name means. Names are fixed, so that runs compare.
 
-`ARM(+mmr|+bag|+options|+sc|+vr|+kN)*` with ARM one of baseline, sc, retrieval, rerank, docs, random, shuffled,
-oracle. `sc` alone is `baseline+sc`; `vr` is `mmr+bag`.
+`ARM(+mmr|+bag|+QUERY|+sc|+vr|+kN|+gN)*` with ARM one of baseline, sc, retrieval, rerank, docs, random, shuffled,
+oracle, and QUERY one of options, joined, rewrite, hyde, decompose. `sc` alone is `baseline+sc`; `vr` is `mmr+bag`.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from reread.errors import UsageError
+from reread.retrieval import QueryMaking
 
 PassageSource = Literal["none", "retrieved", "random", "shuffled", "oracle"]
 
@@ -25,7 +26,8 @@ BASES: dict[str, PassageSource] = {
     "shuffled": "shuffled",
     "oracle": "oracle",
 }
-MODIFIERS = ("mmr", "bag", "options", "sc", "vr", "kN")
+QUERIES: tuple[QueryMaking, ...] = tuple(making for making in get_args(QueryMaking) if making != "question")
+MODIFIERS = ("mmr", "bag", "sc", "vr", "kN", "gN", *QUERIES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +40,16 @@ class Arm:
     rerank: bool = False
     mmr: bool = False
     """Choose passages by maximal marginal relevance."""
-    options: bool = False
-    """Retrieve once for every option as well."""
+    query: QueryMaking | None = None
+    """What is retrieved with; the recipe's by default."""
     vote: bool = False
     """Self-consistency: a majority over several samples (or seeded views)."""
     bag: bool = False
     """Each sample sees its own random part of the passages."""
     docs: bool = False
-    """Inter-document consistency: answer from each passage alone, trust the one that others agree with."""
+    """Inter-document consistency: answer from each group of passages alone, trust the one that others agree with."""
+    group: int = 1
+    """Passages in each of `docs`' groups."""
     k: int | None = None
     """Passages before the question; the recipe's by default."""
 
@@ -68,18 +72,25 @@ def parse_arm(name: str) -> Arm:
             arm = replace(arm, mmr=True, bag=True)
         elif modifier == "sc":
             arm = replace(arm, vote=True)
-        elif modifier == "options":
-            arm = replace(arm, options=True)
+        elif modifier in QUERIES:
+            if arm.query is not None:
+                raise UsageError(f"the arm {name!r} makes its queries in two ways; keep {arm.query} or {modifier}")
+            arm = replace(arm, query=modifier)
         elif re.fullmatch(r"k[1-9][0-9]{0,3}", modifier):
             arm = replace(arm, k=int(modifier[1:]))
+        elif re.fullmatch(r"g[1-9][0-9]{0,3}", modifier):
+            arm = replace(arm, group=int(modifier[1:]))
         else:
             raise UsageError(f"unknown part {modifier!r} in the arm {name!r}; {_hint(modifier, list(MODIFIERS))}")
-    if arm.passages != "retrieved" and (arm.mmr or arm.options):
-        raise UsageError(f"the arm {name!r} retrieves nothing, so mmr and options mean nothing in it; leave them out")
+    if arm.passages != "retrieved" and (arm.mmr or arm.query):
+        given = "mmr" if arm.mmr else arm.query
+        raise UsageError(f"the arm {name!r} retrieves nothing, so {given} means nothing in it; leave it out")
     if arm.passages == "none" and (arm.bag or arm.k):
         raise UsageError(f"the arm {name!r} shows no passages, so bag and kN mean nothing in it; leave them out")
     if arm.docs and (arm.vote or arm.bag):
         raise UsageError(f"the arm {name!r}: docs votes in its own way; leave sc, bag and vr out")
+    if arm.group > 1 and not arm.docs:
+        raise UsageError(f"the arm {name!r} has no groups of passages, so gN means nothing in it; leave it out")
     return arm
 
 

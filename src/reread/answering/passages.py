@@ -78,7 +78,7 @@ class PassageFinder:
 
     def _retrieved(self, questions: Sequence[Question], arm: Arm) -> list[Found]:
         k = arm.k or self.settings.k
-        making: QueryMaking = "options" if arm.options and all(q.choices for q in questions) else self.settings.query
+        making = arm.query or self.settings.query
         key = (making, arm.rerank, arm.mmr, k)
         missing = [question for question in questions if (key, question.id) not in self._found]
         for question, found in zip(missing, self._search(missing, making, arm, k), strict=True):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from reread.reading.prompts import Layout
 from reread.retrieval import QueryMaking
 
 
@@ -30,5 +31,12 @@ class Settings:
     mmr_lambda: float = 0.7
     """Weight of relevance against novelty."""
     query: QueryMaking = "question"
-    """What is retrieved with: question or options."""
+    """What is retrieved with (retrieval/queries.py)."""
+    layout: Layout = field(default_factory=Layout)
+    """How passages stand in the prompt."""
+    adaptive: float | None = None
+    """Draw samples until the vote is settled: 1.0 stops once no further sample can change the winner, a number below
+    it once the winner stands with that confidence. None draws all of them."""
+    judge: bool = False
+    """Whether the reader itself judges if two short answers that differ in their words are one vote."""
     seed: int = 0

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from reread.answering.arms import parse_arm
 from reread.evaluation.statistics import compare, holm, wilson
 
-STAGES = ("search", "rerank", "prompt", "samples")
+STAGES = ("query", "search", "rerank", "prompt", "samples")
 """What a question costs, in the order in which it is spent."""
 
 BASELINE, RANDOM = "baseline", "random"

@@ -11,7 +11,7 @@ from reread.corpus.streams import read_lines
 from reread.errors import UsageError
 from reread.types import Question
 
-QueryMaking = Literal["question", "options"]
+QueryMaking = Literal["question", "options", "joined", "rewrite", "hyde", "decompose"]
 
 
 def queries_for(question: Question, making: QueryMaking = "question") -> list[str]:
