@@ -11,7 +11,7 @@ import reread
 
 SOURCE = Path(reread.__file__).parent
 FLOW = [
-    *("types", "errors", "flops", "runs", "http", "protocols", "questions", "recipe"),
+    *("types", "errors", "flops", "runs", "http", "inert", "protocols", "questions", "recipe"),
     *("corpus", "decontaminate", "embed", "datastore", "retrieval", "reading", "scoring", "answering"),
     *("benchmarks", "evaluation", "ladder", "analysis", "report", "world"),
     *("finish", "preflight", "probe", "ask", "demo", "serve", "cli"),

@@ -103,3 +103,7 @@ class Answer:
     sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """For each answer that got a vote, the ids of the passages that its voters saw, best first: what the winner rests
     on, and what the dissent does."""
+    queries: tuple[str, ...] = ()
+    """What was searched with; empty where nothing was searched."""
+    query_fallback: bool = False
+    """A reader was to write the queries and wrote none that can be used: the question was searched with."""

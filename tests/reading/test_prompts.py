@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from reread.errors import UsageError
+from reread.inert import neutralise
 from reread.reading.prompts import (
     Layout,
     build_prompt,
-    neutralise,
     option_scores,
     published_letter,
 )

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 from reread import flops
 from reread.errors import ReaderError, UsageError
 from reread.http import JsonClient, Refused
+from reread.inert import neutralise
 from reread.protocols import Scored
 from reread.reading.echo import echo_body, find_echo_method, read_continuation
-from reread.reading.prompts import neutralise
 from reread.runs import content_seed
 from reread.types import Sample
 
@@ -27,6 +27,8 @@ CHAT, COMPLETIONS = "/chat/completions", "/completions"
 PROBE_ATTEMPTS = 2
 EMPTY_REPLIES = 2
 """Replies without a choice that a prompt may get before its samples are left as they are."""
+AGAIN = 1_000_000
+"""Added to a sample's number where an empty reply is asked for again: no other sample has that number."""
 BYTES_PER_TOKEN = 4
 """Only for servers that report no usage."""
 
@@ -120,15 +122,18 @@ class EndpointReader:
         max_tokens: int = 64,
         seed: int = 0,
         stop: Sequence[str] = (),
+        first: int = 0,
     ) -> list[list[Sample]]:
         """The samples that came back, in the order of the prompts; a server may give fewer than n.
 
         n is asked for in one request; where fewer choices come back the rest is asked for one by one. A
-        reply's first sample carries its prompt tokens. With temperature 0 one reply stands for all n.
+        reply's first sample carries its prompt tokens. With temperature 0 one reply stands for all n. first:
+        counts the samples asked for before; a server that gives several choices for one seed draws others for
+        4 and then 4 more than for 8 at once.
         """
-        if n < 1 or max_tokens < 1 or temperature < 0:
-            given = f"n {n}, max_tokens {max_tokens}, temperature {temperature}"
-            raise UsageError(f"n and max_tokens must be at least 1 and temperature at least 0, not {given}")
+        if n < 1 or max_tokens < 1 or temperature < 0 or first < 0:
+            given = f"n {n}, max_tokens {max_tokens}, temperature {temperature}, first {first}"
+            raise UsageError(f"n and max_tokens must be at least 1, temperature and first at least 0, not {given}")
         fields: dict[str, Any] = {"temperature": temperature, "max_tokens": max_tokens}
         if self.top_p < 1:
             fields["top_p"] = self.top_p
@@ -136,10 +141,10 @@ class EndpointReader:
         _ = self.chat  # settled once, not by every thread
         if stop and self._takes_stop:
             fields["stop"] = list(stop)
-        drawn = self._together(lambda prompt: self._first_reply(prompt, n_drawn, fields, seed), prompts)
+        drawn = self._together(lambda prompt: self._first_reply(prompt, n_drawn, first, fields, seed), prompts)
         # What is still missing, one request each: servers that ignore n answer all of them at once.
         missing = [(i, k) for i, got in enumerate(drawn) for k in range(len(got), n_drawn) if got]
-        more = self._together(lambda place: self._one_more(prompts[place[0]], place[1], fields, seed), missing)
+        more = self._together(lambda place: self._one_more(prompts[place[0]], first + place[1], fields, seed), missing)
         for (i, _), samples in zip(missing, more, strict=True):
             drawn[i].extend(samples)
         if stop:
@@ -221,10 +226,10 @@ class EndpointReader:
             reply = self._post(COMPLETIONS, {"model": self.model, "prompt": prompt, "n": n, **fields, **self.extra})
         return _samples(reply, prompt, self.spec)[:n]
 
-    def _first_reply(self, prompt: str, n: int, fields: Mapping[str, Any], seed: int) -> list[Sample]:
+    def _first_reply(self, prompt: str, n: int, first: int, fields: Mapping[str, Any], seed: int) -> list[Sample]:
         for attempt in range(EMPTY_REPLIES):
             # Another number is another seed, and another place in the cache.
-            samples = self._draw(prompt, n, attempt * n, fields, seed)
+            samples = self._draw(prompt, n, first + attempt * AGAIN, fields, seed)
             if samples:
                 return samples
         return []

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from reread import flops
 from reread.errors import MissingExtra, ReaderError, UsageError
+from reread.inert import neutralise
 from reread.protocols import Scored
-from reread.reading.prompts import neutralise
 from reread.types import Sample
 
 if TYPE_CHECKING:
@@ -122,20 +122,21 @@ class HfReader:
         max_tokens: int = 64,
         seed: int = 0,
         stop: Sequence[str] = (),
+        first: int = 0,
     ) -> list[list[Sample]]:
         """n samples a prompt, from one prefill; every sample draws from its own seed (`seed`, prompt,
-        number).
+        number, counted from `first`).
 
         The first sample of a prompt carries the prompt's tokens, the others 0: they cost no second prefill.
         With temperature 0 all n are the same text. The log-probability is the model's own (temperature 1).
         """
         from reread.reading.generation import generate_samples
 
-        if n < 1 or max_tokens < 1 or temperature < 0:
-            given = f"n {n}, max_tokens {max_tokens}, temperature {temperature}"
-            raise UsageError(f"n and max_tokens must be at least 1 and temperature at least 0, not {given}")
+        if n < 1 or max_tokens < 1 or temperature < 0 or first < 0:
+            given = f"n {n}, max_tokens {max_tokens}, temperature {temperature}, first {first}"
+            raise UsageError(f"n and max_tokens must be at least 1, temperature and first at least 0, not {given}")
         texts = [self._wrap(prompt) for prompt in prompts] if self.chat else list(prompts)
-        return generate_samples(self, texts, n, temperature, max_tokens, seed, stop)
+        return generate_samples(self, texts, n, temperature, max_tokens, seed, stop, first)
 
     def encode_prompts(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids for generation: a chat template writes its own special tokens, so none are added."""

@@ -11,11 +11,11 @@ options are inert text: control tokens of chat templates inside them are broken 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reread.errors import UsageError
+from reread.inert import neutralise
 from reread.questions import LETTERS
 from reread.types import Hit, Question
 
@@ -23,13 +23,6 @@ FORMS = ("cloze", "letters", "short", "chat")
 BREAK = "\n\n"
 BYTES_PER_TOKEN_AT_LEAST = 3
 """Where no tokenizer is at hand, assume this few bytes a token: the estimate is then on the safe side."""
-
-# Control tokens of common chat templates, for endpoints whose tokenizer we cannot ask: ChatML and Llama 3,
-# DeepSeek, Gemma, Llama 2 and Mistral, sentence marks, reasoning marks.
-_CONTROL_TOKENS = re.compile(
-    r"<\|[^<>|\s]{1,64}\|>|<｜[^<>｜]{1,64}｜>|</?(?:start|end)_of_turn>|</?s>|<(?:bos|eos|pad)>"
-    r"|\[/?INST\]|<</?SYS>>|</?think>|\[/?(?:AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|SYSTEM_PROMPT)\]"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,16 +153,6 @@ def option_scores(
         sizes = [len(continuation.strip().encode()) for continuation in continuations]
         return [logprob / max(1, size) for logprob, size in zip(logprobs, sizes, strict=True)]
     raise UsageError(f"normalise is {normalise!r}; it must be sum, token or byte")
-
-
-def neutralise(text: str, control_tokens: Sequence[str] = ()) -> str:
-    """Break control tokens apart with a space after their first character, so they read as plain text."""
-    if "<" in text or "[" in text:
-        text = _CONTROL_TOKENS.sub(lambda match: f"{match[0][0]} {match[0][1:]}", text)
-    for token in control_tokens:
-        if len(token) > 1 and token in text:
-            text = text.replace(token, f"{token[0]} {token[1:]}")
-    return text
 
 
 def _check(question: Question, form: str, option_order: Sequence[int] | None) -> None:

@@ -16,13 +16,17 @@ QueryMaking = Literal["question", "options", "joined", "rewrite", "hyde", "decom
 
 def queries_for(question: Question, making: QueryMaking = "question") -> list[str]:
     """`question`: the question's text alone. `options`: one query per option, the text with the option behind it.
+    `joined`: one query, the text with all options behind it.
 
-    A question without options is searched by its text under either.
+    A question without options is searched by its text under each. The other makings are written by a reader: see
+    written.write_queries.
     """
     if making not in get_args(QueryMaking):
         raise UsageError(f"unknown query making {making!r}; use one of {', '.join(get_args(QueryMaking))}")
     if making == "options" and question.choices:
         return [f"{question.text} {option}" for option in question.choices]
+    if making == "joined" and question.choices:
+        return [" ".join([question.text, *question.choices])]
     return [question.text]
 
 

@@ -8,9 +8,10 @@ from types import MappingProxyType
 
 from reread.datastore import Searcher, SearchKind, fuse
 from reread.errors import UsageError
-from reread.protocols import Reranker
+from reread.protocols import Reader, Reranker
 from reread.retrieval.queries import QueryMaking, queries_for
 from reread.retrieval.rerank import rerank
+from reread.retrieval.written import WRITINGS, Written, check_writer, write_queries
 from reread.types import Hit, Question
 
 SEARCH_KINDS: Mapping[str, SearchKind] = MappingProxyType(
@@ -28,14 +29,21 @@ class Retrieval:
     hits: list[Hit]
     search_flops: float
     rerank_flops: float = 0.0
+    query_flops: float = 0.0
+    """What a reader spent on writing the queries."""
+    queries: tuple[str, ...] = ()
+    """What was searched with."""
+    query_fallback: bool = False
+    """The reader was to write the queries and wrote none that can be used: the question was searched with."""
 
 
 class Retriever:
     """Searches one store in one way.
 
-    kind: how the store is searched (Datastore.search). making: question (one query) or options (one query an
-    option, fused by reciprocal rank). reranker: scores the best `fetch_k` against the question's text. Raises
-    UsageError for impossible numbers.
+    kind: how the store is searched (Datastore.search). making: what is searched with (queries.py, written.py); the
+    rankings of several queries are fused by reciprocal rank. reranker: scores the best `fetch_k` against the
+    question's text. reader: writes the queries of `rewrite`, `hyde` and `decompose`. Raises UsageError for impossible
+    numbers, and where a making lacks its reader.
     """
 
     def __init__(
@@ -45,29 +53,35 @@ class Retriever:
         making: QueryMaking = "question",
         reranker: Reranker | None = None,
         fetch_k: int = DEFAULT_FETCH_K,
+        reader: Reader | None = None,
     ) -> None:
         if fetch_k < 1:
             raise UsageError(f"the number of candidates must be at least 1, not {fetch_k}")
+        check_writer(making, reader)
         self.datastore = datastore
         self.kind: SearchKind = kind
         self.making: QueryMaking = making
         self.reranker = reranker
         self.fetch_k = fetch_k
+        self.reader = reader
 
     def retrieve(self, questions: Sequence[Question | str], k: int) -> list[Retrieval]:
         """For each question (or bare query) its k best passages, all searched in one batch.
 
         Hit.stages holds the score of every stage: the search's, "rrf" where several rankings were fused (with
-        "option:0", "option:1", … for the options whose query found the passage), the reranker's.
+        "option:0", … for the options, or "query:0", … for the queries, that found the passage), the reranker's.
         """
-        queries = [[q] if isinstance(q, str) else queries_for(q, self.making) for q in questions]
+        written = self._queries(questions)
+        queries = [one.queries for one in written]
+        stage = "option" if self.making == "options" else "query"
         # Fusion and reranking choose among candidates: they need more of them than are asked for.
         depth = max(k, self.fetch_k) if self.reranker is not None or any(len(q) > 1 for q in queries) else k
         found = iter(self.datastore.find([query for group in queries for query in group], depth, self.kind))
         retrievals = []
-        for question, group in zip(questions, queries, strict=True):
-            parts = [next(found) for _ in group]
-            hits = parts[0].hits if len(parts) == 1 else fuse([_named(part.hits, n) for n, part in enumerate(parts)])
+        for question, made in zip(questions, written, strict=True):
+            parts = [next(found) for _ in made.queries]
+            named = [_named(part.hits, f"{stage}:{n}") for n, part in enumerate(parts)]
+            hits = parts[0].hits if len(parts) == 1 else fuse(named)
             rerank_flops = 0.0
             if self.reranker is not None:
                 before = getattr(self.reranker, "flops", 0.0)
@@ -75,10 +89,19 @@ class Retriever:
                 hits = rerank(text, hits[: max(k, self.fetch_k)], self.reranker)
                 rerank_flops = getattr(self.reranker, "flops", 0.0) - before
             kept = [replace(hit, rank=n) for n, hit in enumerate(hits[:k], 1)]
-            retrievals.append(Retrieval(kept, sum(part.flops for part in parts), rerank_flops))
+            search_flops = sum(part.flops for part in parts)
+            retrievals.append(
+                Retrieval(kept, search_flops, rerank_flops, made.flops, tuple(made.queries), made.fallback)
+            )
         return retrievals
 
+    def _queries(self, questions: Sequence[Question | str]) -> list[Written]:
+        if self.making in WRITINGS:
+            assert self.reader is not None, "refused when the retriever was made"
+            return write_queries(questions, self.making, self.reader)
+        return [Written((q,) if isinstance(q, str) else tuple(queries_for(q, self.making))) for q in questions]
 
-def _named(hits: Sequence[Hit], option: int) -> list[Hit]:
-    """The hits of one option's query, saying so in their stages."""
-    return [replace(hit, stages={f"option:{option}": hit.score, **hit.stages}) for hit in hits]
+
+def _named(hits: Sequence[Hit], stage: str) -> list[Hit]:
+    """The hits of one query, saying so in their stages."""
+    return [replace(hit, stages={stage: hit.score, **hit.stages}) for hit in hits]
