@@ -1,30 +1,50 @@
-"""JSON over HTTP with servers that may be slow, busy or broken: bounded retries, bounded size, plain errors."""
+"""JSON over HTTP with servers that may be slow, busy or broken: bounded retries, bounded size, plain errors.
+
+All exchanges of a process run on one event loop in a thread of its own, so that hundreds can be under way at once
+and the caller may be a script, a thread, or a notebook whose own loop is running.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import email.utils
 import json
 import logging
 import math
 import os
+import random
+import threading
 import time
-from collections.abc import Mapping
+import weakref
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from reread.errors import MissingExtra, ReaderError, UsageError
 from reread.runs import content_hash, write_text_atomically
 
+if TYPE_CHECKING:
+    import httpx
+
 logger = logging.getLogger(__name__)
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
 RETRIED_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+BUSY_STATUSES = frozenset({429, 503, 529})
 FIRST_WAIT_S = 0.5
 MAX_WAIT_S = 60.0
 """No wait is longer, whatever the server's Retry-After says."""
+JITTER_FRAC = 0.1
+"""Waits are longer by up to this share, so that requests that failed together do not come back together."""
 CONTENT_FIELDS = ("choices", "data", "results")
 """Where completions, embeddings and rerank scores stand in a reply."""
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+CONCURRENT_REQUESTS = 64
+WAITING_PER_SLOT = 4
+"""Requests begun for each that may be under way: while some wait for a retry, others use their slots."""
 API_KEY_VARIABLE = "OPENAI_API_KEY"
 
 
@@ -45,11 +65,59 @@ def split_endpoint(spec: str) -> tuple[str, str]:
     return model, url.rstrip("/")
 
 
+_loop: tuple[int, asyncio.AbstractEventLoop] | None = None
+_loop_lock = threading.Lock()
+
+
+def wait_for(work: Coroutine[Any, Any, Result]) -> Result:
+    """What the coroutine returns, run on the event loop that this process' exchanges share.
+
+    Ctrl-C cancels it and ends the wait at once. Not to be called from that loop itself.
+    """
+    global _loop
+    with _loop_lock:
+        # A forked child has no copy of the thread.
+        if _loop is None or _loop[0] != os.getpid():
+            _loop = os.getpid(), asyncio.new_event_loop()
+            threading.Thread(target=_loop[1].run_forever, name="reread-http", daemon=True).start()
+    future = asyncio.run_coroutine_threadsafe(work, _loop[1])
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
+
+
+async def in_parallel(
+    work: Callable[[Item], Awaitable[Result]], items: Sequence[Item], concurrency: int
+) -> list[Result]:
+    """The work's results in the items' order, `concurrency` at a time; the first error cancels the rest."""
+    results: dict[int, Result] = {}
+    places = iter(range(len(items)))
+
+    async def take() -> None:
+        for place in places:
+            results[place] = await work(items[place])
+
+    tasks = [asyncio.ensure_future(take()) for _ in range(min(concurrency, len(items)))]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return [results[place] for place in range(len(items))]
+
+
 class JsonClient:
     """Posts JSON to one server. Thread-safe. The API key comes from the environment and is never logged.
 
-    cache: a folder where replies are kept by the content of their request, so that a rerun costs nothing. use_key:
-    False sends no key, as to a server that was found on a port and that nobody named.
+    timeout_s: of one exchange as a whole. attempts: at 408, 409, 425, 429, 5xx, time-outs, broken connections and
+    replies that cannot be read, with exponential waits or as long as Retry-After says. A request that waits leaves
+    its place to others; two busy answers (429, 503, 529) in a row are taken for a busy server, and every request
+    waits. concurrency: exchanges under way at a time. cache: a folder where replies are kept by the content of their
+    request, so that a rerun costs nothing. use_key: False sends no key, as to a server that was found on a port and
+    that nobody named.
     """
 
     def __init__(
@@ -58,6 +126,7 @@ class JsonClient:
         *,
         timeout_s: float = 120.0,
         attempts: int = 5,
+        concurrency: int = CONCURRENT_REQUESTS,
         cache: str | Path | None = None,
         use_key: bool = True,
     ) -> None:
@@ -68,25 +137,50 @@ class JsonClient:
         self.url = url.rstrip("/")
         self.timeout_s = timeout_s
         self.attempts = max(1, attempts)
+        self.concurrency = concurrency
         self.cache = Path(cache).expanduser() if cache is not None else None
         self._key = os.environ.get(API_KEY_VARIABLE, "") if use_key else ""
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        self._client = httpx.Client(timeout=timeout_s, headers=headers, follow_redirects=False)
+        self._ssl = httpx.create_ssl_context() if self.url.startswith("https:") else True
+        self._line: tuple[asyncio.AbstractEventLoop, httpx.AsyncClient, asyncio.Semaphore] | None = None
+        self._paused_until = 0.0
+        self._n_busy = 0
 
-    def post(self, path: str, body: Mapping[str, Any], *, attempts: int | None = None) -> dict[str, Any]:
-        """The server's reply as an object. Raises Refused or ReaderError in one sentence."""
-        file = self._cache_file(path, body)
-        if file is not None and file.is_file():
+    def post(
+        self, path: str, body: Mapping[str, Any], *, attempts: int | None = None, list_as: str | None = None
+    ) -> dict[str, Any]:
+        """The server's reply as an object. Raises Refused or ReaderError in one sentence.
+
+        list_as: the field in which a reply that is a bare list is given, as rerank servers send it; without it such
+        a reply is an error.
+        """
+        return wait_for(self.ask(path, body, _as_it_is, attempts=attempts))
+
+    async def ask(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        read: Callable[[dict[str, Any]], Result],
+        *,
+        attempts: int | None = None,
+        unkeyed: Mapping[str, Any] | None = None,
+        keep: bool = True,
+    ) -> Result:
+        """What `read` makes of the server's reply; a reply on which it raises ReaderError is asked for again.
+
+        Only replies that could be read are kept in the cache. unkeyed: further fields of the request that do not
+        change what is asked (and so not its place in the cache). keep: False goes past the cache.
+        """
+        file = self._cache_file({"path": path, "body": body}) if keep else None
+        kept = _kept(file)
+        if kept is not None:
             try:
-                kept = json.loads(file.read_text(encoding="utf-8"))
-                if isinstance(kept, dict):
-                    return kept
-            except ValueError:
+                return read(kept)
+            except ReaderError:
                 logger.warning("%s is damaged; asking the server again", file)
-        reply = self._post(path, body, attempts or self.attempts)
+        reply, result = await self._ask(path, {**body, **(unkeyed or {})}, read, attempts or self.attempts)
         if file is not None:
-            write_text_atomically(file, json.dumps(reply, ensure_ascii=False))
-        return reply
+            await asyncio.to_thread(write_text_atomically, file, json.dumps(reply, ensure_ascii=False))
+        return result
 
     def look(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """What the server says at a path of its own beside /v1 (GET, or POST where there is a body), in one try.
@@ -97,63 +191,115 @@ class JsonClient:
         import httpx
 
         try:
-            status, _, data = self._once(self.url.removesuffix("/v1") + path, body)
+            status, _, data = wait_for(self._once(self.url.removesuffix("/v1") + path, body))
             return json.loads(data) if status < 300 else None
-        except (httpx.HTTPError, httpx.InvalidURL, ReaderError, ValueError, RecursionError):
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ReaderError, ValueError, RecursionError):
             return None
 
-    def _cache_file(self, path: str, body: Mapping[str, Any]) -> Path | None:
+    def settled(self, question: Mapping[str, Any]) -> Any:
+        """What `settle` last kept for this question about the server, or None."""
+        kept = _kept(self._cache_file({"settled": question}))
+        return kept.get("answer") if kept else None
+
+    def settle(self, question: Mapping[str, Any], answer: Any) -> None:
+        """Keep in the cache what was found out about the server, so that a rerun need not ask again."""
+        file = self._cache_file({"settled": question})
+        if file is not None:
+            write_text_atomically(file, json.dumps({"answer": answer}))
+
+    def _cache_file(self, content: Mapping[str, Any]) -> Path | None:
         if self.cache is None:
             return None
-        name = content_hash({"url": self.url, "path": path, "body": body})
+        name = content_hash({"url": self.url, **content})
         return self.cache / name[:2] / f"{name}.json"
 
-    def _post(self, path: str, body: Mapping[str, Any], attempts: int) -> dict[str, Any]:
+    async def _ask(
+        self, path: str, body: Mapping[str, Any], read: Callable[[dict[str, Any]], Result], attempts: int
+    ) -> tuple[dict[str, Any], Result]:
         import httpx
 
         problem, status = "", 0
         for attempt in range(attempts):
             wait_s = min(MAX_WAIT_S, FIRST_WAIT_S * 2**attempt)
+            unread: ReaderError | None = None
             try:
-                status, headers, data = self._once(self.url + path, body)
-            except httpx.TimeoutException:
+                status, headers, data = await self._in_turn(self.url + path, body)
+            except (httpx.TimeoutException, TimeoutError):
                 problem, status = f"did not answer within {self.timeout_s:g} s", 0
-            except httpx.TransportError as error:
+            except (httpx.TransportError, httpx.DecodingError) as error:
                 problem, status = f"broke the connection ({self._clean(str(error)) or type(error).__name__})", 0
             except httpx.InvalidURL as error:
                 raise ReaderError(f"{self.url} is no address: {error}") from error
             else:
                 if status < 300:
-                    return self._parsed(path, headers, data)
-                problem = f"answered {status}: {self._reason(data)}"
-                if status not in RETRIED_STATUSES:
-                    raise Refused(f"{self.url}{path} {problem}", status, self._reason(data))
+                    try:
+                        reply = self._parsed(path, headers, data)
+                        result = read(reply)
+                    except Refused:
+                        raise
+                    except ReaderError as error:
+                        unread = error
+                    else:
+                        self._n_busy = 0
+                        return reply, result
+                problem = str(unread) if unread else f"answered {status}: {self._reason(data)}"
+                if status >= 300 and status not in RETRIED_STATUSES:
+                    moved = f" (it redirects to {self._clean(headers.get('location', ''))})" if status < 400 else ""
+                    raise Refused(f"{self.url}{path} {problem}{moved}", status, self._reason(data))
                 wait_s = _retry_after(headers, wait_s)
+            wait_s *= 1 + JITTER_FRAC * random.random()
+            self._n_busy = self._n_busy + 1 if status in BUSY_STATUSES else 0
+            if self._n_busy > 1:
+                self._paused_until = max(self._paused_until, time.monotonic() + wait_s)
             if attempt + 1 < attempts:
                 logger.info("%s%s %s; trying again in %.1f s", self.url, path, problem, wait_s)
-                time.sleep(wait_s)
+                await asyncio.sleep(wait_s)
+        if unread is not None:
+            raise unread
         tries = "once" if attempts == 1 else f"{attempts} times"
         message = f"{self.url}{path} {problem} (tried {tries}); is the server up, and the address right?"
         raise Refused(message, status, problem) if status else ReaderError(message)
 
-    def _once(self, url: str, body: Mapping[str, Any] | None) -> tuple[int, Mapping[str, str], bytes]:
+    async def _in_turn(self, url: str, body: Mapping[str, Any]) -> tuple[int, Mapping[str, str], bytes]:
+        """One exchange, when there is a place for it and the server is not known to be busy."""
+        while True:
+            await asyncio.sleep(max(0.0, self._paused_until - time.monotonic()))
+            async with self._connected()[1]:
+                if time.monotonic() >= self._paused_until:
+                    return await self._once(url, body)
+
+    async def _once(self, url: str, body: Mapping[str, Any] | None) -> tuple[int, Mapping[str, str], bytes]:
         """Status, headers and body of one exchange, within the time limit as a whole (a slow drip is a hang)."""
+        method, content = ("GET", None) if body is None else ("POST", dict(body))
+        async with asyncio.timeout(self.timeout_s):
+            async with self._connected()[0].stream(method, url, json=content) as response:
+                data = bytearray()
+                async for chunk in response.aiter_bytes():
+                    data += chunk
+                    if len(data) > MAX_RESPONSE_BYTES:
+                        limit = MAX_RESPONSE_BYTES // 1024**2
+                        raise ReaderError(f"{url} answered more than {limit} MiB to one request; ask for less at once")
+                return response.status_code, response.headers, bytes(data)
+
+    def _connected(self) -> tuple[httpx.AsyncClient, asyncio.Semaphore]:
+        """The connections and their places, made for the loop that runs."""
         import httpx
 
-        ends_at = time.monotonic() + self.timeout_s
-        method, content = ("GET", None) if body is None else ("POST", dict(body))
-        with self._client.stream(method, url, json=content) as response:
-            data = bytearray()
-            for chunk in response.iter_bytes():
-                data += chunk
-                if len(data) > MAX_RESPONSE_BYTES:
-                    limit = MAX_RESPONSE_BYTES // 1024**2
-                    raise ReaderError(f"{url} answered more than {limit} MiB to one request; ask for less at once")
-                if time.monotonic() > ends_at:
-                    raise httpx.ReadTimeout("the reply as a whole took too long")
-            return response.status_code, response.headers, bytes(data)
+        loop = asyncio.get_running_loop()
+        if self._line is None or self._line[0] is not loop:
+            client = httpx.AsyncClient(
+                timeout=None,
+                headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
+                follow_redirects=False,
+                verify=self._ssl,
+                # Places are given out here; httpx would hold back the 101st and drop the 21st when idle.
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=self.concurrency),
+            )
+            self._line = loop, client, asyncio.Semaphore(self.concurrency)
+            weakref.finalize(self, _hang_up, os.getpid(), loop, client).atexit = False
+        return self._line[1:]
 
-    def _parsed(self, path: str, headers: Mapping[str, str], data: bytes) -> dict[str, Any]:
+    def _parsed(self, path: str, headers: Mapping[str, str], data: bytes, list_as: str | None) -> dict[str, Any]:
         try:
             reply = json.loads(data)
         except (ValueError, RecursionError) as error:
@@ -162,6 +308,8 @@ class JsonClient:
             raise ReaderError(
                 f"{self.url}{path} answered {kind}, not JSON ({start!r}); the address should end in /v1"
             ) from error
+        if list_as is not None and isinstance(reply, list):
+            reply = {list_as: reply}
         if not isinstance(reply, dict):
             raise ReaderError(f"{self.url}{path} answered JSON that is no object; is it an OpenAI-compatible server?")
         if reply.get("error") and not any(reply.get(field) for field in CONTENT_FIELDS):
@@ -186,6 +334,29 @@ class JsonClient:
             text = text.replace(self._key, "***")
         text = " ".join(text.split())
         return text if len(text) <= 200 else text[:197] + "..."
+
+
+def _as_it_is(reply: dict[str, Any]) -> dict[str, Any]:
+    return reply
+
+
+def _kept(file: Path | None) -> dict[str, Any] | None:
+    """The object in a file of the cache; None where there is no file, or a damaged one."""
+    if file is None or not file.is_file():
+        return None
+    try:
+        kept = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError):
+        kept = None
+    if not isinstance(kept, dict):
+        logger.warning("%s is damaged; asking the server again", file)
+        return None
+    return kept
+
+
+def _hang_up(pid: int, loop: asyncio.AbstractEventLoop, client: httpx.AsyncClient) -> None:
+    if pid == os.getpid() and loop.is_running():
+        asyncio.run_coroutine_threadsafe(client.aclose(), loop)
 
 
 def _retry_after(headers: Mapping[str, str], default_s: float) -> float:
