@@ -69,8 +69,13 @@ class Reader(Protocol):
         max_tokens: int = 64,
         seed: int = 0,
         stop: Sequence[str] = (),
+        first: int = 0,
     ) -> list[list[Sample]]:
-        """For each prompt, the samples that came back (vote None; answering extracts it); fewer than n are possible."""
+        """For each prompt, the samples that came back (vote None; answering extracts it); fewer than n are possible.
+
+        first: the number of the first sample drawn. A sample draws from a seed made of its number, so 4 samples and
+        then, with first 4, 4 more are the 8 of one call. Only asked for where it is not 0.
+        """
         ...
 
     def loglikelihood(self, requests: Sequence[tuple[str, Sequence[str]]]) -> list[Scored]:

@@ -40,6 +40,7 @@ def generate_samples(
     max_tokens: int,
     seed: int,
     stop: Sequence[str],
+    first: int = 0,
 ) -> list[list[Sample]]:
     """See HfReader.generate."""
     import torch
@@ -53,7 +54,8 @@ def generate_samples(
     costs = [(len(ids) + max_tokens) * n_drawn for ids in encoded]
 
     def work(batch: list[int]) -> list[_Row]:
-        return _generate_batch(reader, texts, encoded, batch, n_drawn, temperature, max_tokens, seed, stops)
+        numbers = range(first, first + n_drawn)
+        return _generate_batch(reader, texts, encoded, batch, numbers, temperature, max_tokens, seed, stops)
 
     with torch.inference_mode():
         for batch in reader.batches(costs):
@@ -62,7 +64,7 @@ def generate_samples(
                 sample = Sample(
                     text=text if row.cut is None else text[: row.cut],
                     vote=None,
-                    n_prompt_tokens=len(encoded[row.prompt]) if row.number == 0 else 0,
+                    n_prompt_tokens=len(encoded[row.prompt]) if row.number == first else 0,
                     n_tokens=len(row.ids),
                     logprob=row.logprob,
                 )
@@ -82,7 +84,7 @@ def _generate_batch(
     texts: Sequence[str],
     encoded: list[list[int]],
     batch: list[int],
-    n: int,
+    numbers: range,
     temperature: float,
     max_tokens: int,
     seed: int,
@@ -96,13 +98,13 @@ def _generate_batch(
     cache = output.past_key_values
     rows = []
     for i in batch:
-        for k in range(n):
+        for k in numbers:
             draws = None
             if temperature > 0:
                 draws = np.random.default_rng(content_seed("sample", seed, texts[i], k)).random(max_tokens)
             rows.append(_Row(i, k, draws))
-    owners = torch.arange(len(batch), device=reader.device).repeat_interleave(n)
-    if n > 1:
+    owners = torch.arange(len(batch), device=reader.device).repeat_interleave(len(numbers))
+    if len(numbers) > 1:
         cache.batch_select_indices(owners)
     logits_RxV = output.logits[:, -1][owners].float()
     position_R = positions[owners, -1]
