@@ -153,7 +153,7 @@ class JsonClient:
         list_as: the field in which a reply that is a bare list is given, as rerank servers send it; without it such
         a reply is an error.
         """
-        return wait_for(self.ask(path, body, _as_it_is, attempts=attempts))
+        return wait_for(self.ask(path, body, _as_it_is, attempts=attempts, list_as=list_as))
 
     async def ask(
         self,
@@ -164,11 +164,12 @@ class JsonClient:
         attempts: int | None = None,
         unkeyed: Mapping[str, Any] | None = None,
         keep: bool = True,
+        list_as: str | None = None,
     ) -> Result:
         """What `read` makes of the server's reply; a reply on which it raises ReaderError is asked for again.
 
         Only replies that could be read are kept in the cache. unkeyed: further fields of the request that do not
-        change what is asked (and so not its place in the cache). keep: False goes past the cache.
+        change what is asked (and so not its place in the cache). keep: False goes past the cache. list_as: as in post.
         """
         file = self._cache_file({"path": path, "body": body}) if keep else None
         kept = _kept(file)
@@ -177,9 +178,9 @@ class JsonClient:
                 return read(kept)
             except ReaderError:
                 logger.warning("%s is damaged; asking the server again", file)
-        reply, result = await self._ask(path, {**body, **(unkeyed or {})}, read, attempts or self.attempts)
+        reply, result = await self._ask(path, {**body, **(unkeyed or {})}, read, attempts or self.attempts, list_as)
         if file is not None:
-            await asyncio.to_thread(write_text_atomically, file, json.dumps(reply, ensure_ascii=False))
+            await asyncio.to_thread(write_text_atomically, file, json.dumps(reply))
         return result
 
     def look(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
@@ -214,7 +215,12 @@ class JsonClient:
         return self.cache / name[:2] / f"{name}.json"
 
     async def _ask(
-        self, path: str, body: Mapping[str, Any], read: Callable[[dict[str, Any]], Result], attempts: int
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        read: Callable[[dict[str, Any]], Result],
+        attempts: int,
+        list_as: str | None,
     ) -> tuple[dict[str, Any], Result]:
         import httpx
 
@@ -233,7 +239,7 @@ class JsonClient:
             else:
                 if status < 300:
                     try:
-                        reply = self._parsed(path, headers, data)
+                        reply = self._parsed(path, headers, data, list_as)
                         result = read(reply)
                     except Refused:
                         raise
@@ -247,7 +253,7 @@ class JsonClient:
                     moved = f" (it redirects to {self._clean(headers.get('location', ''))})" if status < 400 else ""
                     raise Refused(f"{self.url}{path} {problem}{moved}", status, self._reason(data))
                 wait_s = _retry_after(headers, wait_s)
-            wait_s *= 1 + JITTER_FRAC * random.random()
+            wait_s = min(MAX_WAIT_S, wait_s * (1 + JITTER_FRAC * random.random()))
             self._n_busy = self._n_busy + 1 if status in BUSY_STATUSES else 0
             if self._n_busy > 1:
                 self._paused_until = max(self._paused_until, time.monotonic() + wait_s)
