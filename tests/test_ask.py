@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from reread import ask as ask_module
+from reread.ask import at_hand, cache_folder
 from reread.cli import run
 
 
@@ -21,7 +21,7 @@ from reread.cli import run
 def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of notes, a cache of its own, and no model served on the usual ports."""
     monkeypatch.setenv("REREAD_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(ask_module, "LOCAL_PORTS", {})
+    monkeypatch.setattr(at_hand, "LOCAL_PORTS", {})
     folder = tmp_path / "notes"
     folder.mkdir()
     (folder / "review.md").write_text("# Review\n\nThe harbour plan's review is due on 14 March.\n", encoding="utf-8")
@@ -110,7 +110,7 @@ def test_a_reader_answers_with_its_sources(notes: Path, port: int, capsys: pytes
 def test_a_model_on_a_usual_port_is_found(
     notes: Path, port: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(ask_module, "LOCAL_PORTS", {1: "nobody", port: "a server"})
+    monkeypatch.setattr(at_hand, "LOCAL_PORTS", {1: "nobody", port: "a server"})
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     Chat.keys.clear()
     assert asked(capsys, str(notes), "When is the review due?")["answer"] == "14 March"
@@ -131,13 +131,13 @@ def test_docs_and_votes_work_on_ones_own_files(notes: Path, port: int, capsys: p
 
 def test_a_folder_is_read_once_and_again_when_it_changes(notes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked(capsys, str(notes), "review")
-    (built,) = (ask_module.cache_folder() / "stores").iterdir()
+    (built,) = (cache_folder() / "stores").iterdir()
     stamp = (built / "datastore.json").stat().st_mtime_ns
     asked(capsys, str(notes), "lunch")
     assert (built / "datastore.json").stat().st_mtime_ns == stamp
     (notes / "review.md").write_text("The review is off.", encoding="utf-8")
     assert asked(capsys, str(notes), "review")["hits"][0]["text"] == "The review is off."
-    assert len(list((ask_module.cache_folder() / "stores").iterdir())) == 1
+    assert len(list((cache_folder() / "stores").iterdir())) == 1
 
 
 @pytest.mark.parametrize(

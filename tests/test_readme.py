@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from reread import ask as ask_module
+from reread.ask import at_hand as ask_module
 from reread.cli import run
 
 ROOT = Path(__file__).parent.parent

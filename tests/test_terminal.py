@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from reread import report
 from reread.analysis.changes import changes
 from reread.ask import Asked
-from reread.cli import ask, probe, run
-from reread.cli.hits import plain
+from reread.cli import answers, probe, run
+from reread.cli.hits import json_line, plain
 from reread.report.examples import Example, Examples, Option, ShownPassage
 from reread.types import Answer, Hit, Passage, Sample
 
@@ -28,13 +29,25 @@ def obeyed(shown: str) -> list[str]:
     return [character for character in shown if unicodedata.category(character) == "Cc" and character not in "\t\n"]
 
 
-@given(st.text())
-def test_plain_text_holds_no_control_but_tabs_and_line_ends_and_keeps_all_else(text: str) -> None:
-    shown = plain(text)
-    assert len(shown) == len(text)
-    for before, after in zip(text, shown, strict=True):
-        is_control = (ord(before) < 32 or 127 <= ord(before) < 160) and before not in "\t\n"
-        assert after == ("\ufffd" if is_control else before)
+def is_unsafe(character: str) -> bool:
+    """Controls but tab and line end, Unicode's own line ends, overrides of direction, lone surrogates."""
+    kind = unicodedata.category(character)
+    turns = unicodedata.bidirectional(character) in ("LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI")
+    return (kind == "Cc" and character not in "\t\n") or kind in ("Zl", "Zp", "Cs") or turns
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_plain_text_holds_nothing_that_a_terminal_obeys_and_keeps_all_else(text: str) -> None:
+    assert plain(text) == "".join("\ufffd" if is_unsafe(character) else character for character in text)
+
+
+def test_every_character_is_plain_or_unsafe_and_json_keeps_them_all() -> None:
+    text = " ".join(map(chr, range(0x110000)))  # apart, as two halves of a character side by side would be one
+    assert plain(text) == "".join("\ufffd" if is_unsafe(character) else character for character in text)
+    line = json_line({"text": text})
+    assert json.loads(line) == {"text": text}
+    assert not any(is_unsafe(character) for character in line)
+    assert line.encode()
 
 
 def test_a_hostile_passage_title_and_file_name_do_not_reach_the_terminal(
@@ -56,7 +69,7 @@ def test_a_hostile_answer_does_not_reach_the_terminal(capsys: pytest.CaptureFixt
     sample = Sample(f"Answer: March{CLEAR}", f"March{CLEAR}", 9, 3)
     answer = f"March{CLEAR}"
     told = Answer("q", "retrieval", (Hit(passage, 1, 1.0),), (sample,), {answer: 1.0}, answer, 1.0, {"samples": 1.0})
-    ask._show(Asked("When?", told.hits, told, f"openai:{RETITLE}@http://localhost/v1"), as_json=False)
+    answers.show(Asked("When?", told.hits, told, f"openai:{RETITLE}@http://localhost/v1"), Console())
     shown = capsys.readouterr().out
     assert "March\ufffd[2J" in shown
     assert not obeyed(shown)

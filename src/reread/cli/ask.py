@@ -2,19 +2,58 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import sys
-from dataclasses import asdict
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
+from rich.table import Column
+from rich.text import Text
 
-from reread.cli.hits import hit_record, plain, print_hit
-from reread.cli.options import AsJson
-from reread.cli.progress import stages
+from reread.cli.answers import as_record, show, show_passages
+from reread.cli.hits import json_line, plain
+from reread.cli.options import AsJson, RetrieverKind
+from reread.errors import RereadError, UsageError
 
-MAX_CHARS = 600
-"""Of a passage on the terminal."""
+if TYPE_CHECKING:
+    from reread.ask import Asked, Session
+
+NO_READER = (
+    "No reader: here are the passages. For an answer, name one (--reader hf:PATH_OR_NAME, or "
+    "--reader openai:MODEL@http://host/v1), or start a model server on this machine; --reader none leaves this out."
+)
+HELP = """\
+:arm NAME         another way to spend test-time compute: retrieval+sc, docs, baseline, …
+:k N              read N passages
+:options A | B    answer with one of these from now on; :options alone ends that
+:sources          the passages of the last answer, whole
+:quit             end (or Ctrl-D)
+Ctrl-C stops an answer. Anything else is a question."""
+
+
+class Kind(StrEnum):
+    short = "short"
+    number = "number"
+    latex = "latex"
+    text = "text"
+
+
+class Form(StrEnum):
+    chat = "chat"
+    short = "short"
+    letters = "letters"
+    cloze = "cloze"
+
+
+class Order(StrEnum):
+    best_last = "best-last"
+    best_first = "best-first"
 
 
 def ask(
@@ -27,86 +66,268 @@ def ask(
             show_default="a model served on this machine, if one answers",
         ),
     ] = None,
-    arm: Annotated[str, typer.Option(help="How to spend test-time compute: retrieval, retrieval+sc, docs, …")] = (
-        "retrieval"
-    ),
+    arm: Annotated[
+        str, typer.Option(help="How to spend test-time compute: retrieval, retrieval+hyde+sc+vr, docs+k6+g2, …")
+    ] = "retrieval",
     k: Annotated[int, typer.Option("-k", min=1, help="Passages to read.")] = 5,
+    option: Annotated[
+        list[str] | None, typer.Option(help="One of the answers to choose among; repeat it.", show_default=False)
+    ] = None,
+    kind: Annotated[
+        Kind,
+        typer.Option(help="What to answer with: a short answer, a number, mathematics (latex), or sentences (text)."),
+    ] = Kind.short,
+    retriever: Annotated[
+        RetrieverKind | None,
+        typer.Option(help="How to search.", show_default="hybrid where the store has vectors, else bm25"),
+    ] = None,
+    embedder: Annotated[
+        str | None,
+        typer.Option(
+            help="st:NAME_OR_PATH or openai:MODEL@URL: gives a folder's passages vectors.",
+            show_default="the store's own",
+        ),
+    ] = None,
+    rerank: Annotated[
+        str | None, typer.Option(help="Reorder the best 100: ce:NAME_OR_PATH, openai:MODEL@URL or consistency.")
+    ] = None,
+    form: Annotated[
+        Form | None, typer.Option(help="Form of the prompt.", show_default="what the reader is made for")
+    ] = None,
+    order: Annotated[Order, typer.Option(help="Of the passages: the best next to the question, or on top.")] = (
+        Order.best_last
+    ),
     samples: Annotated[int, typer.Option(min=1, help="Samples of an arm that votes.")] = 8,
-    rerank: Annotated[str | None, typer.Option(help="Reranker, such as ce:MODEL.")] = None,
+    adaptive: Annotated[
+        float | None,
+        typer.Option(
+            help="Stop sampling when the vote is settled: 1 when no sample can change it, less for that confidence.",
+            show_default="all samples",
+        ),
+    ] = None,
+    judge: Annotated[bool, typer.Option("--judge", help="Let the reader judge which short answers are one.")] = False,
+    temperature: Annotated[float, typer.Option(min=0.0, help="Of an arm that votes.")] = 0.7,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of a reply at most.")] = 512,
+    budget_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Tokens of a prompt at most.", show_default="the reader's own limit")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    cache: Annotated[Path | None, typer.Option(help="Keep a server's replies in this folder.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask your own files a question: the answer with its sources, or the passages where there is no reader.
 
-    A folder is read once and kept in the cache; it is read again when its files change.
+    A folder is read once and kept in the cache; it is read again when its files change. Without a question you are
+    asked for questions, one a line, at a prompt or from a pipe.
 
     Example: `reread ask notes/ "When is the review due?"`
     """
+    from reread.answering.settings import Settings
     from reread.ask import Session, open_or_build
+    from reread.reading import Layout
 
-    with stages() as stage:
-        datastore = open_or_build(store, stage)
-        session = Session(datastore, reader=reader, arm=arm, k=k, n_samples=samples, rerank=rerank)
-    if question is not None:
-        _show(session.ask(question), as_json)
-        return
-    typed = sys.stdin.isatty()
-    if typed:
-        typer.echo("Ask; an empty line ends the session.", err=True)
-    while line := _next_line(typed):
-        _show(session.ask(line), as_json)
+    if adaptive is not None and not 0.5 < adaptive <= 1:
+        raise UsageError(f"--adaptive is a confidence above 0.5 and at most 1, not {adaptive:g}")
+    settings = Settings(
+        form="chat",
+        k=k,
+        n_samples=samples,
+        temperature=temperature,
+        max_tokens=max_tokens,
+        budget_tokens=budget_tokens,
+        layout=Layout(order=order.value.replace("-", "_")),
+        adaptive=adaptive,
+        judge=judge,
+        seed=seed,
+    )
+    with _warnings():
+        with _watching() as stages:
+            session = Session(
+                open_or_build(store, stages, embedder=embedder, retriever=retriever),
+                reader=reader,
+                arm=arm,
+                settings=settings,
+                form=form,
+                kind=kind,
+                options=option or (),
+                retriever=retriever,
+                rerank=rerank,
+                cache=cache,
+                stages=stages,
+            )
+        if session.reader is None and reader is None:
+            typer.echo(NO_READER, err=True)
+        if question is not None:
+            _print(_ask(session, question), as_json)
+        elif sys.stdin.isatty():
+            _talk(session, as_json)
+        elif code := _take_lines(session, as_json):
+            raise typer.Exit(code)
 
 
-def _next_line(typed: bool) -> str:
-    """The next question, "" at the end of the input."""
-    if not typed:
-        return sys.stdin.readline().strip()
-    try:
-        return input("> ").strip()
-    except EOFError:
-        return ""
+def _ask(session: Session, question: str) -> Asked:
+    with _watching() as stages:
+        return session.ask(question, stages)
 
 
-def _show(asked: Any, as_json: bool) -> None:
+def _print(asked: Asked, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(as_record(asked), ensure_ascii=False))
-        return
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console()
-    if asked.answer is None:
-        typer.echo(
-            "No reader: here are the passages. Name one with --reader, or start a model server on this machine.",
-            err=True,
-        )
-    elif asked.answer.answer is None:
-        console.print("[bold]No answer could be read out of what the model wrote.[/bold]")
+        typer.echo(json_line(as_record(asked)))
     else:
-        console.print(Text(plain(asked.answer.answer), style="bold"))
-        votes = ", ".join(f"{plain(name)} ({count:g})" for name, count in asked.answer.votes.items())
-        console.print(Text(f"confidence {asked.answer.confidence:.0%} · votes: {votes}", style="dim"))
-    for hit in asked.hits:
-        print_hit(console, hit, MAX_CHARS)
-    if not asked.hits:
-        console.print("Nothing in the files matches the question's words.")
-    if asked.answer is not None:
-        tokens = sum(sample.n_prompt_tokens + sample.n_tokens for sample in asked.answer.samples)
-        flops = sum(asked.answer.flops.values())
-        console.print(Text(f"{plain(asked.reader or '')} · {tokens} tokens · {flops:.2g} FLOPs", style="dim"))
+        show(asked, _console())
 
 
-def as_record(asked: Any) -> dict[str, Any]:
-    """What --json prints: the question, the answer with votes, samples and cost, and the sources."""
-    record: dict[str, Any] = {"question": asked.question, "reader": asked.reader, "answer": None}
-    if asked.answer is not None:
-        given = asked.answer
-        record |= {
-            "answer": given.answer,
-            "confidence": given.confidence,
-            "votes": dict(given.votes),
-            "arm": given.arm,
-            "samples": [asdict(sample) for sample in given.samples],
-            "flops": dict(given.flops),
-        }
-    record["hits"] = [hit_record(hit) for hit in asked.hits]
-    return record
+def _console() -> Console:
+    """On a terminal lines are as wide as it is now; elsewhere they are not broken."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, soft_wrap=True)
+
+
+# Questions one after the other ----------------------------------------------------------------------------------------
+
+
+def _take_lines(session: Session, as_json: bool) -> int:
+    """Every line of the input that is not blank is a question. Returns 0, or the exit code of the first that failed."""
+    code = 0
+    if hasattr(sys.stdin, "reconfigure"):
+        sys.stdin.reconfigure(errors="replace")
+    for line in sys.stdin:
+        if not line.strip():
+            continue
+        try:
+            _print(_ask(session, line.strip()), as_json)
+        except BrokenPipeError:
+            raise
+        except (RereadError, OSError) as error:
+            if as_json:
+                typer.echo(json_line({"question": line.strip(), "error": str(error)}))
+            code = code or _complain(error)
+    return code
+
+
+def _talk(session: Session, as_json: bool) -> None:
+    """A session at a prompt, with line editing and a history that ends with it."""
+    with suppress(ImportError):
+        import readline  # noqa: F401  (input() edits lines through it)
+    what = f"{plain(session.spec)} answers" if session.spec else "no reader, passages alone"
+    typer.echo(
+        f"{len(session.finder.datastore or ()):,} passages; {what}. :help says what else; Ctrl-D ends.", err=True
+    )
+    last: Asked | None = None
+    while (line := _next_line()) is not None:
+        if line.startswith(":"):
+            if not _obey(session, line, last):
+                return
+            continue
+        if not line:
+            continue
+        try:
+            last = _ask(session, line)
+            _print(last, as_json)
+        except (RereadError, OSError) as error:
+            _complain(error)
+        except KeyboardInterrupt:
+            typer.echo("stopped", err=True)
+
+
+def _next_line() -> str | None:
+    """The next line without the spaces around it; None at the end of the input. Ctrl-C empties the line."""
+    prompt = "> "
+    if not sys.stdout.isatty():  # input() would write the prompt among the results
+        print(prompt, end="", file=sys.stderr, flush=True)
+        prompt = ""
+    try:
+        return input(prompt).strip()
+    except KeyboardInterrupt:
+        typer.echo("", err=True)
+        return ""
+    except EOFError:
+        typer.echo("", err=True)
+        return None
+
+
+def _obey(session: Session, line: str, last: Asked | None) -> bool:
+    """Carry out a command of the session; False where it ends it."""
+    command, _, rest = line[1:].partition(" ")
+    rest = rest.strip()
+    try:
+        if command in ("quit", "q", "exit"):
+            return False
+        if command in ("help", "h", "?"):
+            typer.echo(HELP, err=True)
+        elif command == "arm" and rest:
+            session.set_arm(rest)
+        elif command == "k" and rest.isascii() and rest.isdigit():
+            session.set_k(int(rest))
+        elif command == "options":
+            session.set_options(rest.split("|") if rest else ())
+        elif command == "sources" and last is not None:
+            show_passages(last, _console(), whole=True)
+        elif command == "sources":
+            typer.echo("nothing was asked yet", err=True)
+        else:
+            raise UsageError(f"{line[:40]!r} is no command: {', '.join(x.split()[0] for x in HELP.splitlines()[:-1])}")
+    except RereadError as error:
+        _complain(error)
+    return True
+
+
+def _complain(error: RereadError | OSError) -> int:
+    """The error as one sentence; returns its exit code."""
+    typer.echo(f"reread: {plain(str(error))}", err=True)
+    return error.exit_code if isinstance(error, RereadError) else 1
+
+
+# What goes on ---------------------------------------------------------------------------------------------------------
+
+
+class _Count(ProgressColumn):
+    """How many of how many, where that is known."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.completed:,.0f}/{task.total:,.0f}" if task.total else "", style="progress.download")
+
+
+@contextmanager
+def _watching() -> Iterator[Callable[[str], Callable[[int, int | None], None]]]:
+    """One line on stderr that says what is being done, gone when it is done; nothing where that is no terminal."""
+    console = Console(stderr=True)
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
+        *((BarColumn(bar_width=16),) if console.width >= 60 else ()),
+        _Count(table_column=Column(no_wrap=True)),
+        TimeElapsedColumn(table_column=Column(no_wrap=True)),
+    )
+    quiet = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=quiet, redirect_stdout=False) as progress:
+        task = progress.add_task("", total=None)
+
+        def stage(title: str) -> Callable[[int, int | None], None]:
+            progress.reset(task, total=None, description=plain(title))
+
+            def report(done: int, total: int | None) -> None:
+                progress.update(task, completed=done, total=total)
+
+            return report
+
+        yield stage
+
+
+class _Plainly(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        print(f"reread: {plain(record.getMessage())}", file=sys.stderr)
+
+
+@contextmanager
+def _warnings() -> Iterator[None]:
+    """The library's warnings on stderr; they may hold a server's words, so they are shown plainly."""
+    handler = _Plainly(logging.WARNING)
+    logger = logging.getLogger("reread")
+    logger.addHandler(handler)
+    propagate, logger.propagate = logger.propagate, False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -10,16 +11,25 @@ from rich.text import Text
 
 from reread.types import Hit
 
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_UNSAFE = "\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+"""Delete and the C1 controls, further line ends, what turns the order of letters round, halves of characters."""
+_CONTROLS = re.compile(f"[\x00-\x08\x0b-\x1f{_UNSAFE}]")
+_TO_ESCAPE = re.compile(f"[{_UNSAFE}]")
 
 
 def plain(text: str) -> str:
-    """Text of a corpus, a benchmark or a model as a terminal may show it: control characters, which could clear
-    the screen or rewrite what stands on it, become U+FFFD; tabs and line ends stay."""
+    """Text of a corpus, a benchmark or a model as a terminal may show it: control characters, which could clear the
+    screen or rewrite what stands on it, and lone surrogates, which cannot be written, become U+FFFD; tabs and line ends
+    stay."""
     return _CONTROLS.sub("\ufffd", text)
 
 
-def _on_one_line(text: str) -> str:
+def json_line(record: Any) -> str:
+    """JSON that any terminal and any file can hold: what `plain` replaces is escaped, so that nothing is lost."""
+    return _TO_ESCAPE.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(record, ensure_ascii=False))
+
+
+def on_one_line(text: str) -> str:
     """Line ends in a title would pass for further hits."""
     return plain(" ".join(text.split()))
 
@@ -39,10 +49,15 @@ def hit_record(hit: Hit) -> dict[str, Any]:
     }
 
 
-def print_hit(console: Console, hit: Hit, max_chars: int) -> None:
-    """Rank, title, source and score, then the passage's beginning."""
-    name, source, text = map(
-        _on_one_line, (hit.passage.title or hit.passage.doc_id, hit.passage.source, hit.passage.text)
+def print_hit(console: Console, hit: Hit, max_chars: int | None, mark: str = "") -> None:
+    """Rank, title, source, the score of each stage and the link, then the passage's beginning (None: all of it)."""
+    name, source, text, url = map(
+        on_one_line, (hit.passage.title or hit.passage.doc_id, hit.passage.source, hit.passage.text, hit.passage.url)
     )
-    console.print(Text.assemble((f"{hit.rank:>3}. {name}", "cyan"), (f"  {source}  {hit.score:.3f}", "dim")))
-    console.print(Text(f"     {text if len(text) <= max_chars else text[:max_chars] + ' …'}"))
+    scores = " · ".join(f"{plain(stage)} {score:.3f}" for stage, score in hit.stages.items()) or f"{hit.score:.3f}"
+    number = f"{mark}{hit.rank}. ".rjust(5)
+    console.print(Text.assemble((f"{number}{name}", "cyan"), (f"  {source}  {scores}", "dim")))
+    if url:
+        console.print(Text(f"     {url}", style="dim"), soft_wrap=True)
+    short = text if max_chars is None or len(text) <= max_chars else text[:max_chars] + " …"
+    console.print(Text(f"     {short}"))

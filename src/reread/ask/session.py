@@ -1,0 +1,233 @@
+"""A store with, perhaps, a reader: ask it any number of questions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from reread.answering.answer import Stack, answer
+from reread.answering.arms import Arm, parse_arm
+from reread.answering.settings import Settings
+from reread.ask.at_hand import find_reader
+from reread.ask.watched import Clock, Stages, WatchedFinder, WatchedReader, WatchedReranker, silent
+from reread.datastore import Datastore
+from reread.errors import UsageError
+from reread.protocols import Reader, Scorer, Solver
+from reread.questions import LETTERS
+from reread.reading import make_reader
+from reread.retrieval import make_reranker
+from reread.runs import content_hash
+from reread.scoring import scorer_for
+from reread.scoring.text import without_thinking
+from reread.types import Answer, Hit, Question, Sample
+
+KINDS = ("short", "number", "latex", "text")
+"""What may be asked for: a short answer, a number, mathematics, or sentences, which cannot vote."""
+TEMPLATE = "Question: {question}\nAnswer:"
+"""For base models, where the words are a question; others are completed as they stand."""
+CONSISTENCY = "consistency"
+"""The reranker that is made of the reader."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What came of one question."""
+
+    question: str
+    hits: tuple[Hit, ...]
+    answer: Answer | None
+    """None where there is no reader."""
+    reader: str | None
+    options: tuple[str, ...] = ()
+    reply: str | None = None
+    """The whole text of the first sample that gave the answer."""
+    seconds: Mapping[str, float] | None = None
+    """Of each stage that took any: query, search, rerank, read."""
+    flops: Mapping[str, float | None] | None = None
+    """Of each stage; None where a server did the work and does not say."""
+    note: str | None = None
+    """Why there is no answer, or why passages went unread, where that is known."""
+
+
+class Session:
+    """A store with, perhaps, a reader: ask it any number of questions.
+
+    reader: a spec, or None for the first that answers on a usual local port, or "none" for the passages alone.
+    settings: the stack's dials. form: of the prompt, by default what the reader is made for. kind: one of KINDS.
+    options: what every question is to be answered with; the answer is then a letter. retriever: one of SEARCH_KINDS,
+    by default hybrid where the store was opened with its embedder, else bm25. rerank: a spec, or "consistency". cache:
+    a folder for a server's replies. stages: is told what goes on. Raises UsageError for an arm that needs what is
+    missing.
+    """
+
+    def __init__(
+        self,
+        store: Datastore,
+        *,
+        reader: str | None = None,
+        arm: str = "retrieval",
+        settings: Settings | None = None,
+        form: str | None = None,
+        kind: str = "short",
+        options: Sequence[str] = (),
+        retriever: str | None = None,
+        rerank: str | None = None,
+        cache: Path | None = None,
+        stages: Stages | None = None,
+    ) -> None:
+        stages = stages or silent
+        self.clock = Clock(stages)
+        self.kind, self.rerank, self._form = kind, rerank, form
+        self.spec = find_reader() if reader is None else None if reader == "none" else reader
+        self.arm = self._checked(arm)
+        self.retriever = retriever or ("bm25" if store.embedder is None else "hybrid")
+        if self.retriever != "bm25" and store.dimension is None:
+            raise UsageError(f"{store.path} holds no vectors, so it cannot be searched by {retriever}; leave that out")
+        self.settings = settings or Settings(form="chat")
+        self.reader: WatchedReader | None = None
+        if self.spec is not None:
+            stages(f"Loading {self.spec}" if self.spec.startswith("hf:") else f"Asking for {self.spec}")
+            # A server that merely answered on a port was never named by the user: it gets no key.
+            self.reader = WatchedReader(_load(self.spec, cache, use_key=reader is not None), self.clock)
+        elif cache is not None:
+            raise UsageError("a cache of replies needs a reader behind a server: --reader openai:MODEL@URL")
+        if rerank is not None and rerank != CONSISTENCY:
+            stages(f"Loading {rerank}")
+        reranker = (
+            None if rerank is None or rerank == CONSISTENCY else WatchedReranker(make_reranker(rerank), self.clock)
+        )
+        self.finder = WatchedFinder(store, self.settings, self.retriever, reranker, self.clock)
+        self.set_options(options)
+
+    def set_options(self, options: Sequence[str]) -> None:
+        """What questions are answered with from now on; none for free answers."""
+        options = tuple(option.strip() for option in options)
+        if options and (len(options) < 2 or len(set(options)) < len(options) or not all(options)):
+            raise UsageError(f"give at least two different options, none of them empty; got {', '.join(options)}")
+        if len(options) > len(LETTERS):
+            raise UsageError(f"at most {len(LETTERS)} options have letters; got {len(options)}")
+        if options and self.kind != "short":
+            raise UsageError(f"an answer is one of the options or of the kind {self.kind}; leave one of them out")
+        if self.reader is not None:
+            self.settings = replace(self.settings, form=_form(self.reader, self._form, bool(options)))
+        self.options = options
+
+    def set_arm(self, name: str) -> None:
+        """The arm of the questions to come."""
+        self.arm = self._checked(name)
+
+    def set_k(self, k: int) -> None:
+        """How many passages are read, where the arm does not say."""
+        if k < 1:
+            raise UsageError(f"the number of passages must be at least 1, not {k}")
+        self.settings = replace(self.settings, k=k)
+
+    def ask(self, text: str, stages: Stages | None = None) -> Asked:
+        """The answer with the passages it rests on, or the passages alone."""
+        text = text.encode("utf-8", "replace").decode()  # a terminal may hand over bytes that are no text
+        if not text.strip():
+            raise UsageError("the question is empty")
+        meta: dict[str, Any] = {"kind": self.kind}
+        if text.rstrip().endswith("?"):
+            meta["templates"] = {"short": TEMPLATE, "cloze": TEMPLATE}
+        name = f"ask:{content_hash([text, self.options])[:12]}"
+        question = Question(name, "ask", "", text, self.options or None, (), meta=meta)
+        self.finder.settings = self.settings
+        self.clock.start(stages or silent)
+        if self.reader is None:
+            found = self.finder.find([question], self.arm)[0]
+            return Asked(text, found.hits, None, None, self.options, seconds=self.clock.stop())
+        scorer: Scorer = _WholeReply() if self.kind == "text" else scorer_for(question)
+        with self.clock.stage("read"):
+            given = answer([question], self.arm, Stack(self.reader, self.finder, self.settings, scorer, {}))[0]
+        seconds = self.clock.stop()
+        reply = next((s.text for s in given.samples if _is_vote(s, given.answer, scorer)), None)
+        flops = self._flops(given.flops)
+        return Asked(text, given.hits, given, self.spec, self.options, reply, seconds, flops, self._note(given))
+
+    def _checked(self, name: str) -> Arm:
+        """The arm of that name, if this session has what it needs."""
+        arm = parse_arm(name)
+        if arm.passages in ("oracle", "shuffled"):
+            raise UsageError(f"the arm {name} is a control for benchmarks; ask with retrieval, docs or baseline")
+        if arm.rerank and self.rerank is None:
+            raise UsageError(f"the arm {name} needs a reranker: --rerank ce:MODEL, openai:MODEL@URL or {CONSISTENCY}")
+        if self.rerank is not None and arm.passages != "none" and not arm.rerank:
+            arm = replace(arm, name=name.replace("retrieval", "rerank", 1), rerank=True)
+        if self.spec is None and arm.passages == "none":
+            raise UsageError(f"the arm {name} shows no passages, so it needs a reader: --reader SPEC")
+        if self.spec is None and (self.rerank == CONSISTENCY or arm.query in ("rewrite", "hyde", "decompose")):
+            what = self.rerank if self.rerank == CONSISTENCY else arm.query
+            raise UsageError(f"{what} is the work of a reader: --reader SPEC")
+        if self.kind == "text" and (arm.vote or arm.bag or arm.docs):
+            raise UsageError(f"sentences cannot vote, as no two are alike: leave --kind text or the arm {name} out")
+        return arm
+
+    def _flops(self, flops: Mapping[str, float]) -> dict[str, float | None]:
+        """By stage, None for what a server did."""
+        unknown: set[str] = set()
+        if self.reader is None or self.reader.n_params is None:
+            unknown |= {"query", "prompt", "samples"} | ({"rerank"} if self.rerank == CONSISTENCY else set())
+        if self.rerank is not None and self.rerank.startswith("openai:"):
+            unknown.add("rerank")
+        reads = {"prompt", "samples"}
+        return {
+            stage: None if stage in unknown and (value or stage in reads or self._does(stage)) else value
+            for stage, value in flops.items()
+        }
+
+    def _does(self, stage: str) -> bool:
+        """Whether the arm has a stage that may be told apart from doing nothing."""
+        query = self.arm.query or self.settings.query
+        return self.arm.rerank if stage == "rerank" else stage == "query" and query in ("rewrite", "hyde", "decompose")
+
+    def _note(self, given: Answer) -> str | None:
+        limit = getattr(self.reader, "max_length", None) or self.settings.budget_tokens
+        if not given.samples:
+            return f"The question alone is longer than the {limit:,} tokens that the reader takes." if limit else None
+        if given.n_dropped:
+            return f"{given.n_dropped} of the passages did not fit the prompt."
+        return None
+
+
+def _load(spec: str, cache: Path | None, *, use_key: bool) -> Reader:
+    served = spec.startswith("openai:")
+    if cache is not None and not served:
+        raise UsageError(f"a cache keeps the replies of servers, and the reader {spec} is none; leave it out")
+    settings: dict[str, Any] = {"cache": cache, "use_key": use_key} if served else {}
+    made = make_reader(spec, **settings)
+    if isinstance(made, Solver):
+        raise UsageError(f"the reader {spec} cannot write an answer; name a language model")
+    return made
+
+
+def _form(reader: WatchedReader, form: str | None, has_options: bool) -> str:
+    """The form that was asked for, else: chat for chat models, options by their likelihood, other answers short."""
+    if form is not None:
+        if form in ("cloze", "letters") and not has_options:
+            raise UsageError(f"the form {form} chooses among options; give some, or leave it out")
+        return form
+    if getattr(reader, "chat", True):
+        return "chat"
+    return "cloze" if has_options and "loglikelihood" in reader.can else "short"
+
+
+def _is_vote(sample: Sample, winner: str | None, scorer: Scorer) -> bool:
+    return (
+        sample.vote is not None and winner is not None and (sample.vote == winner or scorer.same(sample.vote, winner))
+    )
+
+
+class _WholeReply:
+    """Scorer of answers in sentences: the whole reply is the answer."""
+
+    def extract(self, text: str, question: Question) -> str | None:
+        return without_thinking(text).strip() or None
+
+    def score(self, answer: str | None, question: Question) -> float:
+        return float(answer in question.answers)
+
+    def same(self, a: str, b: str) -> bool:
+        return a == b
