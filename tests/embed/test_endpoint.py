@@ -285,7 +285,13 @@ def test_a_zero_vector_is_an_error_that_has_the_texts_place(server: Server) -> N
 
 def test_a_servers_wait_is_kept_to_but_not_beyond_the_limit(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(http.time, "sleep", waits.append)
+
+    async def note(wait_s: float) -> None:
+        if wait_s:
+            waits.append(wait_s)
+
+    monkeypatch.setattr(http, "JITTER_FRAC", 0.0)
+    monkeypatch.setattr(http.asyncio, "sleep", note)
     server.headers = {"Retry-After": "7"}
     server.answer = lambda body: (429, {}) if len(server.asked) < 2 else embeddings(body)
     endpoint(server).encode_passages(["a"])

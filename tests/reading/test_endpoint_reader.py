@@ -52,7 +52,7 @@ def status(code: int, text: str = '{"error": {"message": "no"}}', **headers: str
 
 
 def reader_of(server: Misbehaving, **settings: Any) -> EndpointReader:
-    return EndpointReader("tiny", server.url, **{"api": "chat", "timeout_s": 2.0, "attempts": 3, **settings})
+    return EndpointReader("tiny", server.url, **{"api": "chat", "timeout_s": 2.0, "attempts": 3, "logprobs": False, **settings})
 
 
 def test_all_choices_of_one_request_are_taken(server: Misbehaving) -> None:
@@ -145,7 +145,7 @@ def test_attempts_are_a_fixed_number(server: Misbehaving) -> None:
     server.replies = [status(500)]
     with pytest.raises(ReaderError, match=r"500: no \(tried 3 times\)"):
         reader_of(server).generate(["q"])
-    assert len(server.seen) == 3
+    assert len([body for _, body in server.seen if body["messages"][0]["content"] == "q"]) == 3
 
 
 def test_a_refusal_is_not_tried_again_and_keeps_the_server_s_words(server: Misbehaving) -> None:

@@ -27,12 +27,14 @@ def echo_body(method: str, prompt: str) -> dict[str, Any]:
     return {**body, "echo": True, "logprobs": 1} if method == ECHO else {**body, "prompt_logprobs": 0}
 
 
-def find_echo_method(ask: Callable[[Mapping[str, Any]], dict[str, Any] | None]) -> str | None:
-    """Which of the two ways the server honours, tried on a short sentence; None for neither.
+def find_echo_method(
+    ask: Callable[[Mapping[str, Any]], dict[str, Any] | None], methods: Sequence[str] = (ECHO, PROMPT_LOGPROBS)
+) -> str | None:
+    """The first of the ways that the server honours, tried on a short sentence; None for neither.
 
     Servers that do not know the fields often answer 200 and leave them out, so the reply itself is read.
     """
-    for method in (ECHO, PROMPT_LOGPROBS):
+    for method in methods:
         reply = ask(echo_body(method, PROBE))
         if reply is None:
             continue
@@ -72,8 +74,9 @@ def _n_tokens_from(tokens: Sequence[str], offsets: Sequence[int] | None, prompt:
             if tail.endswith(wanted):
                 return n
             break
-    # Tokens that hold a part of a character do not spell the text; the server's offsets tell then.
-    if offsets is None or len(offsets) != len(tokens) or list(offsets) != sorted(offsets):
+    # Tokens that hold a part of a character do not spell the text; the server's offsets tell then. (SGLang writes
+    # -1 for all of them.)
+    if offsets is None or len(offsets) != len(tokens) or list(offsets) != sorted(offsets) or offsets[0] < 0:
         return 0
     ends = [*offsets[1:], len(prompt)]
     return sum(end > start for end in ends)

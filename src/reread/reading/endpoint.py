@@ -6,34 +6,33 @@ import functools
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from reread import flops
+from reread.embed.unit import readable
 from reread.errors import ReaderError, UsageError
-from reread.http import JsonClient, Refused
-from reread.inert import neutralise
+from reread.http import WAITING_PER_SLOT, JsonClient, Refused, in_parallel, wait_for
 from reread.protocols import Scored
-from reread.reading.echo import echo_body, find_echo_method, read_continuation
-from reread.runs import content_seed
+from reread.reading.echo import ECHO, PROMPT_LOGPROBS, Read, echo_body, find_echo_method, read_continuation
+from reread.reading.prompts import neutralise
+from reread.reading.replies import n_cut_short, samples_of, usage_of
+from reread.reading.servers import TRIAL_CHOICES, VLLM, choice_fields, find_server
+from reread.runs import canonical_json, content_seed
 from reread.types import Sample
 
 logger = logging.getLogger(__name__)
 
+Result = TypeVar("Result")
+
 APIS = ("auto", "chat", "completions")
 CHAT, COMPLETIONS = "/chat/completions", "/completions"
-PROBE_ATTEMPTS = 2
+PROBE, PROBE_ATTEMPTS = "Hi", 2
+PROMPT_STATUSES = frozenset({400, 413, 422})
+"""What servers answer to a prompt that they will not read (too long, say), and to fields that they do not take."""
 EMPTY_REPLIES = 2
 """Replies without a choice that a prompt may get before its samples are left as they are."""
-AGAIN = 1_000_000
-"""Added to a sample's number where an empty reply is asked for again: no other sample has that number."""
-BYTES_PER_TOKEN = 4
-"""Only for servers that report no usage."""
-
-Result = TypeVar("Result")
-Item = TypeVar("Item")
 
 
 class EndpointReader:
@@ -42,10 +41,13 @@ class EndpointReader:
 
     api: `chat` sends every prompt as one user turn, `completions` as it is; `auto` asks the server once
     which it knows. concurrency: requests under way at a time. timeout_s: of one request. attempts: at 429,
-    5xx, time-outs and broken connections, with exponential waits. cache: a folder that keeps replies by
-    content. use_key: False keeps OPENAI_API_KEY from a server that the user did not name. n_params: for the
-    ledger, where you know them. max_length: the model's context, where you know it. extra: further body
-    fields.
+    5xx, time-outs, broken connections and unreadable replies, with exponential waits. cache: a folder that
+    keeps replies, and what was found out about the server, by content. use_key: False keeps OPENAI_API_KEY
+    from a server that the user did not name. n_params: for the ledger, where you know them. max_length: the
+    model's context, where you know it. logprobs: ask for the log-probabilities of samples that may vote,
+    where the server offers them. extra: further body fields.
+
+    `usage` counts requests, tokens, samples cut at max_tokens, and prompts and samples that never came.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class EndpointReader:
         max_length: int | None = None,
         system: str | None = None,
         top_p: float = 1.0,
+        logprobs: bool = True,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
         if api not in APIS:
@@ -78,31 +81,30 @@ class EndpointReader:
         self.top_p = top_p
         self.extra = dict(extra or {})
         self.concurrency = concurrency
-        self.client = JsonClient(url, timeout_s=timeout_s, attempts=attempts, cache=cache, use_key=use_key)
-        self.usage = {"requests": 0, "prompt_tokens": 0, "completion_tokens": 0}
+        self.logprobs = logprobs
+        self.client = JsonClient(
+            url, timeout_s=timeout_s, attempts=attempts, concurrency=concurrency, cache=cache, use_key=use_key
+        )
+        counted = ("requests", "prompt_tokens", "completion_tokens", "cut_short", "unanswered", "missing_samples")
+        self.usage = dict.fromkeys(counted, 0)
         self._api = api
         self._lock = threading.Lock()
-        self._slots = threading.BoundedSemaphore(concurrency)
+        self._takes_n = True
+        self._form_is_taken: dict[str, bool] = {}
         if max_length is not None:
             self.max_length = max_length
+
+    @functools.cached_property
+    def server(self) -> str:
+        """The server's name by its own word (vllm, sglang, llama.cpp, ollama), else ""; asked once."""
+        return str(self._settled("server", lambda: find_server(self.client.look)))
 
     @functools.cached_property
     def chat(self) -> bool:
         """Whether prompts go through the server's chat template; with api `auto` the server is asked once."""
         if self._api != "auto":
             return self._api == "chat"
-        probe: dict[str, Any] = {"temperature": 0.0, "max_tokens": 1}
-        try:
-            self._post(CHAT, self._chat_body("Hi", 1, probe), attempts=PROBE_ATTEMPTS)
-        except Refused as refusal:
-            # No such route, or (as `transformers serve` does without a chat template) an internal error: a server
-            # that completes plain text serves a base model.
-            try:
-                self._post(COMPLETIONS, {"model": self.model, "prompt": "Hi", **probe, **self.extra})
-            except ReaderError:
-                raise refusal from None
-            return False
-        return True
+        return bool(self._settled("chat", self._find_chat))
 
     @functools.cached_property
     def can(self) -> frozenset[str]:
@@ -122,33 +124,43 @@ class EndpointReader:
         max_tokens: int = 64,
         seed: int = 0,
         stop: Sequence[str] = (),
-        first: int = 0,
+        choices: Sequence[str] = (),
     ) -> list[list[Sample]]:
         """The samples that came back, in the order of the prompts; a server may give fewer than n.
 
-        n is asked for in one request; where fewer choices come back the rest is asked for one by one. A
-        reply's first sample carries its prompt tokens. With temperature 0 one reply stands for all n. first:
-        counts the samples asked for before; a server that gives several choices for one seed draws others for
-        4 and then 4 more than for 8 at once.
+        n is asked for in one request; where fewer choices come back, or the server refuses n, the rest is
+        asked for one by one. A reply's first sample carries its prompt tokens. With temperature 0 one reply
+        stands for all n. choices: hold every reply to one of these texts (where `takes_choices`).
+
+        A prompt that the server will not answer although it answers others (too long; an error at every
+        attempt) has no samples, is counted in usage["unanswered"] and warned about. Raises ReaderError where
+        the server itself fails: what was asked before lies in the cache.
         """
-        if n < 1 or max_tokens < 1 or temperature < 0 or first < 0:
-            given = f"n {n}, max_tokens {max_tokens}, temperature {temperature}, first {first}"
-            raise UsageError(f"n and max_tokens must be at least 1, temperature and first at least 0, not {given}")
+        if n < 1 or max_tokens < 1 or temperature < 0:
+            given = f"n {n}, max_tokens {max_tokens}, temperature {temperature}"
+            raise UsageError(f"n and max_tokens must be at least 1 and temperature at least 0, not {given}")
+        if not prompts:
+            return []
         fields: dict[str, Any] = {"temperature": temperature, "max_tokens": max_tokens}
         if self.top_p < 1:
             fields["top_p"] = self.top_p
         n_drawn = 1 if temperature == 0 else n
-        _ = self.chat  # settled once, not by every thread
+        _ = self.chat  # settled here: the event loop must not ask
         if stop and self._takes_stop:
             fields["stop"] = list(stop)
-        drawn = self._together(lambda prompt: self._first_reply(prompt, n_drawn, first, fields, seed), prompts)
-        # What is still missing, one request each: servers that ignore n answer all of them at once.
-        missing = [(i, k) for i, got in enumerate(drawn) for k in range(len(got), n_drawn) if got]
-        more = self._together(lambda place: self._one_more(prompts[place[0]], first + place[1], fields, seed), missing)
-        for (i, _), samples in zip(missing, more, strict=True):
-            drawn[i].extend(samples)
+        if choices:
+            fields |= self._choice_fields(choices)
+        # Only votes are weighed by them, and a greedy sample does not vote against itself.
+        unkeyed = self._logprob_fields if self.logprobs and n_drawn > 1 else {}
+        if n_drawn > 1 and self.client.settled(self._about("n")) is False:
+            self._takes_n = False
+
+        async def draw(prompt: str) -> list[Sample]:
+            return await self._samples(prompt, n_drawn, fields, seed, unkeyed)
+
+        drawn = wait_for(in_parallel(draw, prompts, WAITING_PER_SLOT * self.concurrency))
         if stop:
-            drawn = [[replace(sample, text=_cut(sample.text, stop)) for sample in samples] for samples in drawn]
+            drawn = [[_cut(sample, stop) for sample in samples] for samples in drawn]
         if n_drawn < n:
             free = [[Sample(s.text, None, 0, 0, s.logprob) for s in got[:1]] * (n - 1) for got in drawn]
             return [got + copies for got, copies in zip(drawn, free, strict=True)]
@@ -165,8 +177,12 @@ class EndpointReader:
             raise ReaderError(
                 f"{self.spec} gives no log-probabilities of a prompt; use generation (form chat or short)"
             )
+
+        async def score(pair: tuple[str, str]) -> Read:
+            return await self._score(method, *pair)
+
         pairs = [(prefix, continuation) for prefix, continuations in requests for continuation in continuations]
-        read = iter(self._together(lambda pair: self._score(method, *pair), pairs))
+        read = iter(wait_for(in_parallel(score, pairs, WAITING_PER_SLOT * self.concurrency)))
         scored = []
         for _, continuations in requests:
             parts = [next(read) for _ in continuations]
@@ -181,123 +197,254 @@ class EndpointReader:
         return scored
 
     @functools.cached_property
+    def takes_choices(self) -> bool:
+        """Whether the server can hold a reply to one of several texts: vLLM, SGLang and llama.cpp, tried once."""
+        return self._choice_way is not None
+
+    def _choice_fields(self, choices: Sequence[str]) -> dict[str, Any]:
+        if self._choice_way is None:
+            raise UsageError(f"{self.spec} cannot hold replies to choices; leave them out")
+        return choice_fields(self.server, choices)[self._choice_way]
+
+    # What the server takes. Each is found out by one small request, and kept in the cache.
+
+    @functools.cached_property
+    def _choice_way(self) -> int | None:
+        """Which of choice_fields the server honours; fields that it does not know are ignored without a word."""
+
+        def find() -> int | None:
+            for way, fields in enumerate(choice_fields(self.server, TRIAL_CHOICES)):
+                try:
+                    samples = self._probe({"max_tokens": 16, **fields})
+                except Refused:
+                    continue
+                if samples and samples[0].text.strip() in TRIAL_CHOICES:
+                    return way
+            return None
+
+        found = self._settled("choices", lambda: {"way": find()})
+        return None if found["way"] is None else int(found["way"])
+
+    @functools.cached_property
+    def _logprob_fields(self) -> Mapping[str, Any]:
+        """The fields that bring the log-probabilities of what is generated; none where the server has none."""
+
+        def find() -> dict[str, Any]:
+            # llama-cpp-python gives none in a chat without top_logprobs.
+            chat = ({"logprobs": True}, {"logprobs": True, "top_logprobs": 1})
+            for fields in chat if self.chat else ({"logprobs": 1},):
+                try:
+                    samples = self._probe(fields)
+                except Refused as refusal:
+                    logger.info("%s gives no log-probabilities of samples: %s", self.spec, refusal.reason)
+                    continue
+                if samples and samples[0].logprob is not None:
+                    return fields
+            return {}
+
+        return dict(self._settled("logprobs", find))
+
+    @functools.cached_property
     def _takes_stop(self) -> bool:
         """Whether the server can be given stop strings (`transformers serve` fails on them with some tokenizers)."""
-        probe: dict[str, Any] = {"temperature": 0.0, "max_tokens": 1, "stop": ["\n"]}
-        try:
-            if self.chat:
-                self._post(CHAT, self._chat_body("Hi", 1, probe), attempts=PROBE_ATTEMPTS)
-            else:
-                body = {"model": self.model, "prompt": "Hi", "n": 1, **probe, **self.extra}
-                self._post(COMPLETIONS, body, attempts=PROBE_ATTEMPTS)
-        except Refused as error:
-            logger.warning("%s refuses stop strings (%s); its texts are cut here", self.spec, error.reason)
-            return False
-        return True
+
+        def find() -> bool:
+            try:
+                self._probe({"stop": ["\n"]})
+            except Refused as error:
+                logger.warning("%s refuses stop strings (%s); its texts are cut here", self.spec, error.reason)
+                return False
+            return True
+
+        return bool(self._settled("stop", find))
 
     @functools.cached_property
     def _echo_method(self) -> str | None:
         def ask(body: Mapping[str, Any]) -> dict[str, Any] | None:
             try:
-                return self._post(COMPLETIONS, {"model": self.model, **body, **self.extra})
+                return wait_for(self._ask(COMPLETIONS, {"model": self.model, **body, **self.extra}, _with_choices))
             except Refused as error:
                 logger.info("%s gives no prompt log-probabilities: %s", self.spec, error.reason)
                 return None
 
-        return find_echo_method(ask)
+        # vLLM's prompt_logprobs give the prompt's own tokens alone; echo computes the next best beside them.
+        methods = (PROMPT_LOGPROBS, ECHO) if self.server == VLLM else (ECHO, PROMPT_LOGPROBS)
+        found = self._settled("echo", lambda: {"method": find_echo_method(ask, methods)})
+        return None if found["method"] is None else str(found["method"])
 
-    def _score(self, method: str, prefix: str, continuation: str) -> Any:
-        body = {"model": self.model, **echo_body(method, prefix + continuation), **self.extra}
-        return read_continuation(method, self._post(COMPLETIONS, body), prefix, continuation, self.spec)
+    def _find_chat(self) -> bool:
+        try:
+            self._probe({}, chat=True)
+        except Refused as refusal:
+            # No such route, or (as `transformers serve` does without a chat template) an internal error: a server
+            # that completes plain text serves a base model.
+            try:
+                self._probe({}, chat=False)
+            except ReaderError:
+                raise refusal from None
+            return False
+        return True
 
-    def _chat_body(self, prompt: str, n: int, fields: Mapping[str, Any]) -> dict[str, Any]:
-        messages = [{"role": "user", "content": neutralise(prompt)}]
-        if self.system:
-            messages.insert(0, {"role": "system", "content": self.system})
-        return {"model": self.model, "messages": messages, "n": n, **fields, **self.extra}
+    def _probe(self, fields: Mapping[str, Any], *, chat: bool | None = None) -> list[Sample]:
+        """The reply to a greeting with these fields. Raises Refused where the server does not take them."""
+        chat = self.chat if chat is None else chat
+        path, body = self._body(PROBE, 1, {"temperature": 0.0, "max_tokens": 1, **fields}, chat)
+        return wait_for(self._ask(path, body, self._reading(PROBE), attempts=PROBE_ATTEMPTS))
 
-    def _draw(self, prompt: str, n: int, number: int, fields: Mapping[str, Any], seed: int) -> list[Sample]:
-        """One request for n choices, the first being the prompt's sample `number`; at most n samples."""
-        if fields["temperature"] > 0:
-            fields = {**fields, "seed": content_seed("sample", seed, prompt, number) % 2**31}
-        if self.chat:
-            reply = self._post(CHAT, self._chat_body(prompt, n, fields))
-        else:
-            reply = self._post(COMPLETIONS, {"model": self.model, "prompt": prompt, "n": n, **fields, **self.extra})
-        return _samples(reply, prompt, self.spec)[:n]
+    def _settled(self, what: str, find: Callable[[], Any]) -> Any:
+        known = self.client.settled(self._about(what))
+        if known is None:
+            known = find()
+            self.client.settle(self._about(what), known)
+        return known
 
-    def _first_reply(self, prompt: str, n: int, first: int, fields: Mapping[str, Any], seed: int) -> list[Sample]:
+    def _about(self, what: str) -> dict[str, Any]:
+        return {"what": what, "model": self.model, "api": self._api, "extra": self.extra}
+
+    # One prompt's way through the server.
+
+    async def _samples(
+        self, prompt: str, n: int, fields: Mapping[str, Any], seed: int, unkeyed: Mapping[str, Any]
+    ) -> list[Sample]:
+        async def one(number: int) -> list[Sample]:
+            try:
+                return await self._draw(prompt, 1, number, fields, seed, unkeyed)
+            except ReaderError as error:
+                # Its first request was taken, and so a refusal is this one's alone.
+                if not (_refused_prompt(error) or await self._answers_others(error, fields)):
+                    raise
+                logger.warning("sample %d of a prompt is missing: %s", number + 1, error)
+                return []
+
+        try:
+            samples = await self._first_reply(prompt, n, fields, seed, unkeyed)
+        except ReaderError as error:
+            if not await self._answers_others(error, fields):
+                raise
+            logger.warning("no answer to the prompt that begins %r: %s", prompt[:60], error)
+            self._count(unanswered=1)
+            return []
+        if samples:
+            # What is still missing, one request each: servers that ignore n answer all of them at once.
+            more = await in_parallel(one, range(len(samples), n), self.concurrency)
+            samples += [sample for got in more for sample in got]
+        self._count(missing_samples=n - len(samples))
+        return samples
+
+    async def _first_reply(
+        self, prompt: str, n: int, fields: Mapping[str, Any], seed: int, unkeyed: Mapping[str, Any]
+    ) -> list[Sample]:
+        n_asked = n if self._takes_n else 1
         for attempt in range(EMPTY_REPLIES):
-            # Another number is another seed, and another place in the cache.
-            samples = self._draw(prompt, n, first + attempt * AGAIN, fields, seed)
+            try:
+                # Another number is another seed, and another place in the cache.
+                samples = await self._draw(prompt, n_asked, attempt * n_asked, fields, seed, unkeyed)
+            except ReaderError as error:
+                if n_asked == 1 or not _refused_prompt(error):
+                    raise
+                samples = await self._draw(prompt, 1, 0, fields, seed, unkeyed)
+                logger.info("%s gives one sample a request: %s", self.spec, error)
+                self._takes_n = False
+                self.client.settle(self._about("n"), False)
             if samples:
                 return samples
         return []
 
-    def _one_more(self, prompt: str, number: int, fields: Mapping[str, Any], seed: int) -> list[Sample]:
-        try:
-            return self._draw(prompt, 1, number, fields, seed)
-        except ReaderError as error:
-            logger.warning("sample %d of a prompt is missing: %s", number + 1, error)
-            return []
+    async def _draw(
+        self, prompt: str, n: int, number: int, fields: Mapping[str, Any], seed: int, unkeyed: Mapping[str, Any]
+    ) -> list[Sample]:
+        """One request for n choices, the first being the prompt's sample `number`; at most n samples."""
+        if fields["temperature"] > 0:
+            fields = {**fields, "seed": content_seed("sample", seed, prompt, number) % 2**31}
+        path, body = self._body(prompt, n, fields, self.chat)
 
-    def _post(self, path: str, body: Mapping[str, Any], attempts: int | None = None) -> dict[str, Any]:
-        with self._slots:
-            reply = self.client.post(path, body, attempts=attempts)
-        prompt_tokens, completion_tokens = _usage(reply)
+        def read(reply: dict[str, Any]) -> list[Sample]:
+            samples = samples_of(reply, prompt, self.spec)
+            self._count(cut_short=n_cut_short(reply))
+            return samples[:n]
+
+        return await self._ask(path, body, read, unkeyed=unkeyed)
+
+    async def _answers_others(self, error: ReaderError, fields: Mapping[str, Any]) -> bool:
+        """Whether the server answers a greeting: then the error is a prompt's own, and not the server's."""
+        status = error.status if isinstance(error, Refused) else 0
+        if 300 <= status < 500 and not _refused_prompt(error) and status not in (408, 409, 425, 429):
+            return False  # the address, the key or the model's name
+        if not _refused_prompt(error):
+            return await self._greets({"temperature": 0.0, "max_tokens": 1})
+        form = canonical_json(fields)
+        if form not in self._form_is_taken:
+            self._form_is_taken[form] = await self._greets(fields)
+        return self._form_is_taken[form]
+
+    async def _greets(self, fields: Mapping[str, Any]) -> bool:
+        path, body = self._body(PROBE, 1, fields, self.chat)
+        try:
+            await self._ask(path, body, self._reading(PROBE), attempts=PROBE_ATTEMPTS, keep=False)
+        except ReaderError:
+            return False
+        return True
+
+    async def _score(self, method: str, prefix: str, continuation: str) -> Read:
+        prefix, continuation = readable(prefix), readable(continuation)
+
+        async def ask(method: str) -> Read:
+            body = {"model": self.model, **echo_body(method, prefix + continuation), **self.extra}
+            reply = await self._ask(COMPLETIONS, body, _with_choices)
+            return read_continuation(method, reply, prefix, continuation, self.spec)
+
+        if method == ECHO:
+            return await ask(ECHO)
+        try:
+            return await ask(method)
+        except Refused:
+            raise
+        except ReaderError:
+            # Tokens that hold parts of a character do not spell the prompt; echo says where each begins.
+            return await ask(ECHO)
+
+    def _body(self, prompt: str, n: int, fields: Mapping[str, Any], chat: bool) -> tuple[str, dict[str, Any]]:
+        """Path and body of a request for n choices."""
+        prompt = readable(prompt)
+        if not chat:
+            return COMPLETIONS, {"model": self.model, "prompt": prompt, "n": n, **fields, **self.extra}
+        messages = [{"role": "user", "content": neutralise(prompt)}]
+        if self.system:
+            messages.insert(0, {"role": "system", "content": self.system})
+        return CHAT, {"model": self.model, "messages": messages, "n": n, **fields, **self.extra}
+
+    def _reading(self, prompt: str) -> Callable[[dict[str, Any]], list[Sample]]:
+        return lambda reply: samples_of(reply, prompt, self.spec)
+
+    async def _ask(
+        self, path: str, body: Mapping[str, Any], read: Callable[[dict[str, Any]], Result], **settings: Any
+    ) -> Result:
+        def counted(reply: dict[str, Any]) -> Result:
+            found = read(reply)
+            prompt_tokens, completion_tokens = usage_of(reply)
+            self._count(requests=1, prompt_tokens=prompt_tokens or 0, completion_tokens=completion_tokens or 0)
+            return found
+
+        return await self.client.ask(path, body, counted, **settings)
+
+    def _count(self, **more: int) -> None:
         with self._lock:
-            self.usage["requests"] += 1
-            self.usage["prompt_tokens"] += prompt_tokens or 0
-            self.usage["completion_tokens"] += completion_tokens or 0
-        return reply
-
-    def _together(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-        """The work's results in the items' order, `concurrency` at a time; the first error ends it."""
-        if len(items) <= 1:
-            return [work(item) for item in items]
-        pool = ThreadPoolExecutor(max_workers=min(self.concurrency, len(items)))
-        try:
-            return list(pool.map(work, items))
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            for name, n in more.items():
+                self.usage[name] += n
 
 
-def _cut(text: str, stop: Sequence[str]) -> str:
-    """The text up to the first of the stop strings; servers that take them have cut it already."""
-    return text[: min((place for mark in stop if (place := text.find(mark)) >= 0), default=len(text))]
+def _refused_prompt(error: ReaderError) -> bool:
+    return isinstance(error, Refused) and error.status in PROMPT_STATUSES
 
 
-def _usage(reply: Mapping[str, Any]) -> tuple[int | None, int | None]:
-    usage = reply.get("usage")
-    if not isinstance(usage, Mapping):
-        return None, None
-    counts = [usage.get("prompt_tokens"), usage.get("completion_tokens")]
-    prompt_tokens, completion_tokens = (n if isinstance(n, int) and n >= 0 else None for n in counts)
-    return prompt_tokens, completion_tokens
+def _with_choices(reply: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(reply.get("choices"), list):
+        raise ReaderError("the server answered without choices; is it an OpenAI-compatible server?")
+    return reply
 
 
-def _samples(reply: Mapping[str, Any], prompt: str, spec: str) -> list[Sample]:
-    """One sample per choice that came back; tokens of the reply are shared out over its choices."""
-    choices = reply.get("choices")
-    if not isinstance(choices, Sequence) or isinstance(choices, str):
-        raise ReaderError(f"{spec} answered without choices; is it an OpenAI-compatible server?")
-    texts = []
-    for choice in choices:
-        if not isinstance(choice, Mapping):
-            raise ReaderError(f"{spec} answered with a choice that is no object; is it an OpenAI-compatible server?")
-        message = choice.get("message")
-        content = message.get("content") if isinstance(message, Mapping) else choice.get("text")
-        texts.append(content if isinstance(content, str) else "")
-    prompt_tokens, completion_tokens = _usage(reply)
-    if prompt_tokens is None:
-        prompt_tokens = len(prompt.encode()) // BYTES_PER_TOKEN + 1
-    sizes = [len(text.encode()) for text in texts]
-    if completion_tokens is None:
-        counts = [size // BYTES_PER_TOKEN + 1 for size in sizes]
-    else:
-        counts = [completion_tokens // max(1, len(texts))] * len(texts)
-        counts[:1] = [completion_tokens - sum(counts[1:])] if texts else []
-    return [
-        Sample(text, None, prompt_tokens if i == 0 else 0, count)
-        for i, (text, count) in enumerate(zip(texts, counts, strict=True))
-    ]
+def _cut(sample: Sample, stop: Sequence[str]) -> Sample:
+    """The sample up to the first of the stop strings; servers that take them have cut it already."""
+    end = min((place for mark in stop if (place := sample.text.find(mark)) >= 0), default=len(sample.text))
+    # Its log-probability was that of all the tokens.
+    return sample if end == len(sample.text) else replace(sample, text=sample.text[:end], logprob=None)
