@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from reread.analysis.curve import DEFAULT_CEILINGS
-from reread.answering.arms import parse_arms
+from reread.answering.arms import Arm, parse_arms
 from reread.benchmarks import Benchmark, get_spec
 from reread.corpus import CorpusFile
 from reread.errors import RecipeError, RunFolderError
+from reread.http import split_endpoint
 from reread.ladder.train import RUNG_FILE
+from reread.reading.make import SPECS
 from reread.recipe import ReaderRecipe, Recipe, parse_recipe
+from reread.retrieval.written import WRITINGS
 from reread.runs import RunFolder, content_hash, file_sha256, first_difference
 from reread.world import World
 
@@ -32,12 +35,14 @@ def check_recipe(recipe: Recipe, out: Path) -> None:
         if sum(spec.name == other.name for other in specs) > 1:
             raise RecipeError(f"the benchmark {spec.name} is named twice; name it once, its files in one glob")
         for arm in parse_arms(entry.arms or recipe.arms):
-            if (arm.vote or arm.bag or arm.docs) and any(reader.spec == "lexical" for reader in recipe.readers):
-                raise RecipeError(f"the reader lexical draws no samples, so the arm {arm.name} means nothing to it")
+            _check_writing(arm, recipe)
             if arm.passages != "none" and not stored:
                 raise RecipeError(f"the arm {arm.name} needs passages; give the recipe a corpus or datastore.path")
             if arm.rerank and recipe.retrieval.rerank is None:
-                raise RecipeError(f"the arm {arm.name} needs a reranker; set retrieval.rerank, such as ce:MODEL")
+                raise RecipeError(
+                    f"the arm {arm.name} needs a reranker; set retrieval.rerank (--rerank), such as ce:MODEL"
+                )
+    _check_specs(recipe)
     if recipe.retrieval.retriever != "bm25" and recipe.datastore.embedder is None:
         raise RecipeError(f"the retriever {recipe.retrieval.retriever} needs vectors; set datastore.embedder")
     names = [_reader_name(reader) for reader in recipe.readers]
@@ -51,6 +56,45 @@ def check_recipe(recipe: Recipe, out: Path) -> None:
         raise RecipeError(
             f"the curve needs a ceiling for {specs[0].name}: set curve.ceiling to a number or to `free` ({known} known)"
         )
+
+
+def _check_writing(arm: Arm, recipe: Recipe) -> None:
+    """Refuse what the solver without weights cannot do: it writes nothing and draws no samples."""
+    if all(reader.spec != "lexical" for reader in recipe.readers):
+        return
+    if arm.vote or arm.bag or arm.docs:
+        raise RecipeError(f"the reader lexical draws no samples, so the arm {arm.name} means nothing to it")
+    making = arm.query or recipe.retrieval.query
+    searches = arm.passages in ("retrieved", "random", "shuffled")
+    if searches and making in WRITINGS:
+        raise RecipeError(
+            f"the arm {arm.name} searches with what a reader writes ({making}), and the reader lexical cannot write; "
+            "use question, options or joined"
+        )
+    if arm.rerank and recipe.retrieval.rerank == "consistency":
+        raise RecipeError(
+            f"the arm {arm.name} ranks passages by the reader's own answers (rerank: consistency), and the reader "
+            "lexical gives none; name a language model, or a reranker such as ce:MODEL"
+        )
+
+
+def _check_specs(recipe: Recipe) -> None:
+    """Refuse specs that name nothing, which would come to light only once the datastore is built."""
+    for reader in [*(reader.spec for reader in recipe.readers), *([recipe.grader] if recipe.grader else [])]:
+        kind, _, rest = reader.partition(":")
+        if reader != "lexical" and not (kind in ("hf", "openai") and rest):
+            raise RecipeError(f"reader {reader!r} is not known; write {SPECS}")
+        if kind == "openai":
+            split_endpoint(reader)
+    if (rerank := recipe.retrieval.rerank) is not None and rerank != "consistency":
+        kind, _, rest = rerank.partition(":")
+        if not (kind in ("ce", "openai") and rest):
+            raise RecipeError(f"unknown reranker {rerank!r}; use ce:NAME_OR_PATH, openai:MODEL@URL or consistency")
+    if recipe.reading.judge and any(reader.spec == "lexical" for reader in recipe.readers):
+        raise RecipeError("the reader lexical cannot judge whether two answers are one; leave judge out")
+    endpoints = [spec for spec in (recipe.grader, *(r.spec for r in recipe.readers)) if (spec or "")[:7] == "openai:"]
+    if recipe.cache is not None and not endpoints:
+        raise RecipeError("the cache keeps the replies of openai: readers, and there is none here; leave it out")
 
 
 def _reader_name(reader: ReaderRecipe) -> str:

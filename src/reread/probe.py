@@ -266,7 +266,7 @@ def _answer(
     }
     written = Written(run)
     for reader_entry, name in zip(recipe.readers, names, strict=True):
-        reader = make_reader(located(reader_entry.spec, run.path), **_endpoint_settings(reader_entry))
+        reader = make_reader(located(reader_entry.spec, run.path), **_endpoint_settings(reader_entry, recipe.cache))
         forms = {e.benchmark: _form(e, benchmarks[e.benchmark], reader) for e in recipe.benchmarks}
         for entry in recipe.benchmarks:
             benchmark = benchmarks[entry.benchmark]
@@ -284,11 +284,12 @@ def _answer(
             )
 
 
-def _endpoint_settings(entry: ReaderRecipe) -> dict[str, Any]:
-    """What a recipe says of an endpoint; a local model knows these itself."""
+def _endpoint_settings(entry: ReaderRecipe, cache: str | None) -> dict[str, Any]:
+    """What a recipe says of an endpoint; a local model knows these itself, and runs faster than a cache is kept."""
     if not entry.spec.startswith("openai:"):
         return {}
-    return entry.model_dump(include={"api", "n_params", "max_length"}, exclude_none=True)
+    settings = entry.model_dump(include={"api", "n_params", "max_length"}, exclude_none=True)
+    return settings | ({"cache": cache} if cache else {})
 
 
 def _settings(recipe: Recipe, form: str) -> Settings:
@@ -354,7 +355,7 @@ def _grader(recipe: Recipe, benchmark: Benchmark) -> Callable[[Question, str], t
         return None
     from reread.scoring.simpleqa import SimpleQAGrader
 
-    grader = make_reader(recipe.grader)
+    grader = make_reader(recipe.grader, **_endpoint_settings(ReaderRecipe(spec=recipe.grader), recipe.cache))
     if not isinstance(grader, Reader):
         raise RecipeError(f"the grader {recipe.grader} cannot write; name a language model")
     return SimpleQAGrader(grader).grade_answer

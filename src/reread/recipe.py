@@ -74,7 +74,8 @@ class RetrievalRecipe(Strict):
     fetch_k: Annotated[int, Field(ge=1)] = 100
     """Hits that reranking and MMR choose from."""
     rerank: str | None = None
-    """A reranker's spec; needed by the arms whose names hold `rerank`."""
+    """A reranker's spec, or `consistency` (the reader's own answers from each passage); needed by the arms whose names
+    hold `rerank`."""
     recall_at: tuple[Annotated[int, Field(ge=1)], ...] = (1, 5, 20)
     """Depths at which the gold passage and the answer string are looked for."""
     mmr_lambda: Annotated[float, Field(ge=0, le=1)] = 0.7
@@ -169,6 +170,9 @@ class Recipe(Strict):
     curve: CurveRecipe = CurveRecipe()
     published: Literal["paper"] | None = None
     """Print published figures beside the measured ones."""
+    cache: str | None = Field(default=None, exclude=True)
+    """A folder that keeps the replies of openai: readers, so that a rerun asks nothing twice. It changes no number, so
+    the resolved recipe does not hold it."""
 
     def folder_name(self) -> str:
         """`<name>-<first 8 hex digits of the resolved recipe's hash>`."""
@@ -336,6 +340,7 @@ def resolve(recipe: Recipe, folder: Path) -> Recipe:
             "retrieval": recipe.retrieval.model_copy(update={"rerank": optional(recipe.retrieval.rerank)}),
             "readers": tuple(r.model_copy(update={"spec": reader(r.spec)}) for r in recipe.readers),
             "grader": optional(recipe.grader),
+            "cache": recipe.cache and path(recipe.cache),
             "benchmarks": tuple(b.model_copy(update={"benchmark": benchmark(b.benchmark)}) for b in recipe.benchmarks),
         }
     )
@@ -353,6 +358,7 @@ def eval_recipe(
     benchmark: dict[str, Any],
     grader: str | None,
     seed: int,
+    cache: Path | None = None,
 ) -> Recipe:
     """The recipe of `reread eval`: one reader, a finished store or none, paths relative to the current folder."""
     data = {
@@ -366,5 +372,6 @@ def eval_recipe(
         "arms": [arm.strip() for arm in arms.split(",") if arm.strip()],
         "reading": reading,
         "curve": {"ceiling": "free"},
+        "cache": str(cache) if cache else None,
     }
     return resolve(parse_recipe(data, where="reread eval"), Path.cwd())

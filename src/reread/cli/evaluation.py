@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,27 @@ import typer
 
 from reread.cli.options import AsJson, RetrieverKind
 from reread.cli.progress import stages
+
+SEARCH, PROMPT, SAMPLING, QUESTIONS = "Retrieval", "Prompt", "Samples and votes", "Questions"
+"""Panels of the help."""
+
+
+class Query(StrEnum):
+    """What is retrieved with (retrieval/queries.py)."""
+
+    question = "question"
+    options = "options"
+    joined = "joined"
+    rewrite = "rewrite"
+    hyde = "hyde"
+    decompose = "decompose"
+
+
+class Order(StrEnum):
+    """Where the best passage stands."""
+
+    best_last = "best_last"
+    best_first = "best_first"
 
 
 def eval_(
@@ -18,22 +40,112 @@ def eval_(
     ],
     reader: Annotated[str, typer.Option(help="hf:PATH_OR_NAME, openai:MODEL@http://host/v1 or lexical.")],
     out: Annotated[Path, typer.Option("--out", help="The run folder.")],
-    store: Annotated[Path | None, typer.Option(help="A datastore (reread build), for arms with passages.")] = None,
     arms: Annotated[
-        str, typer.Option(help="Arms, by commas; compared with baseline (else random, else the first).")
-    ] = ("baseline"),
-    rerank: Annotated[str | None, typer.Option(help="Reranker for the arms named rerank, such as ce:MODEL.")] = None,
-    retriever: Annotated[RetrieverKind, typer.Option(help="How to search the store.")] = RetrieverKind.bm25,
-    embedder: Annotated[str | None, typer.Option(help="The store's embedder, for every retriever but bm25.")] = None,
-    query: Annotated[str, typer.Option(help="What is retrieved with: question, or options (once per option).")] = (
-        "question"
-    ),
-    form: Annotated[str, typer.Option(help="Prompt form: auto, cloze, letters, chat or short.")] = "auto",
-    k: Annotated[int, typer.Option("-k", min=1, help="Passages before the question.")] = 5,
-    samples: Annotated[int, typer.Option(min=1, help="Samples of an arm that votes.")] = 8,
-    grader: Annotated[str | None, typer.Option(help="Reader that grades open answers (SimpleQA).")] = None,
-    split: Annotated[str | None, typer.Option(help="Split to score; test, else dev or validation.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Ask a random part of this many questions.")] = None,
+        str,
+        typer.Option(
+            help="Arms, by commas, such as baseline,sc,retrieval+hyde,rerank+sc+vr,docs; compared with baseline "
+            "(else random, else the first)."
+        ),
+    ] = "baseline",
+    store: Annotated[
+        Path | None, typer.Option(rich_help_panel=SEARCH, help="A datastore (reread build), for arms with passages.")
+    ] = None,
+    retriever: Annotated[
+        RetrieverKind, typer.Option(rich_help_panel=SEARCH, help="How to search the store.")
+    ] = RetrieverKind.bm25,
+    embedder: Annotated[
+        str | None, typer.Option(rich_help_panel=SEARCH, help="The store's embedder, for every retriever but bm25.")
+    ] = None,
+    query: Annotated[
+        Query,
+        typer.Option(
+            rich_help_panel=SEARCH,
+            help="What is retrieved with: the question, one query an option, both joined, or what the reader writes.",
+        ),
+    ] = Query.question,
+    rerank: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=SEARCH,
+            help="Reranker for the arms named rerank: ce:MODEL, openai:MODEL@URL or consistency.",
+        ),
+    ] = None,
+    fetch_k: Annotated[
+        int, typer.Option(min=1, rich_help_panel=SEARCH, help="Hits that reranking, fusion and MMR choose from.")
+    ] = 100,
+    mmr_lambda: Annotated[
+        float, typer.Option(min=0, max=1, rich_help_panel=SEARCH, help="MMR: relevance (1) against novelty (0).")
+    ] = 0.7,
+    k: Annotated[int, typer.Option("-k", min=1, rich_help_panel=PROMPT, help="Passages before the question.")] = 5,
+    form: Annotated[str, typer.Option(rich_help_panel=PROMPT, help="auto, cloze, letters, chat or short.")] = "auto",
+    order: Annotated[
+        Order, typer.Option(rich_help_panel=PROMPT, help="The best passage next to the question, or on top.")
+    ] = Order.best_last,
+    titles: Annotated[
+        bool, typer.Option("--titles/--no-titles", rich_help_panel=PROMPT, help="A passage's title above it.")
+    ] = True,
+    numbered: Annotated[
+        bool | None,
+        typer.Option(
+            "--numbered/--unnumbered",
+            rich_help_panel=PROMPT,
+            help="Number the passages.",
+            show_default="only in the chat form",
+        ),
+    ] = None,
+    budget_tokens: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            rich_help_panel=PROMPT,
+            help="Most tokens of a prompt; the least relevant passages give way, whole.",
+            show_default="the reader's context",
+        ),
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, rich_help_panel=SAMPLING, help="Samples of an arm that votes.")] = 8,
+    temperature: Annotated[
+        float, typer.Option(min=0, rich_help_panel=SAMPLING, help="Of samples; a single one is greedy.")
+    ] = 0.7,
+    max_tokens: Annotated[
+        int, typer.Option(min=1, rich_help_panel=SAMPLING, help="Most tokens of one generation.")
+    ] = 512,
+    bag_frac: Annotated[
+        float, typer.Option(rich_help_panel=SAMPLING, help="Share of the passages in each bag, above 0 to 1.")
+    ] = 0.5,
+    adaptive: Annotated[
+        float | None,
+        typer.Option(
+            rich_help_panel=SAMPLING,
+            help="Stop drawing samples once the vote cannot change (1), or is settled with this confidence.",
+            show_default="all are drawn",
+        ),
+    ] = None,
+    judge: Annotated[
+        bool,
+        typer.Option("--judge", rich_help_panel=SAMPLING, help="The reader judges if two short answers are one vote."),
+    ] = False,
+    grader: Annotated[
+        str | None, typer.Option(rich_help_panel=QUESTIONS, help="Reader that grades open answers (SimpleQA).")
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(rich_help_panel=QUESTIONS, help="Split to score.", show_default="test, else dev or validation"),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, rich_help_panel=QUESTIONS, help="Ask a random part of this many questions.")
+    ] = None,
+    shots: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            rich_help_panel=QUESTIONS,
+            help="Solved examples before the question.",
+            show_default="the benchmark's convention",
+        ),
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Keep the replies of openai: readers here: a rerun asks nothing twice.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -51,12 +163,31 @@ def eval_(
         reader=reader,
         store=store,
         arms=arms,
-        retrieval={"rerank": rerank, "retriever": retriever.value, "query": query},
+        retrieval={
+            "rerank": rerank,
+            "retriever": retriever.value,
+            "query": query.value,
+            "fetch_k": fetch_k,
+            "mmr_lambda": mmr_lambda,
+        },
         embedder=embedder,
-        reading={"k": k, "n_samples": samples},
-        benchmark={"form": form, "split": split, "limit": limit},
+        reading={
+            "k": k,
+            "n_samples": samples,
+            "temperature": temperature,
+            "max_tokens": max_tokens,
+            "budget_tokens": budget_tokens,
+            "bag_frac": bag_frac,
+            "order": order.value,
+            "numbered": numbered,
+            "titles": titles,
+            "adaptive": adaptive,
+            "judge": judge,
+        },
+        benchmark={"form": form, "split": split, "limit": limit, "shots": shots},
         grader=grader,
         seed=seed,
+        cache=cache,
     )
     with stages() as stage:
         scores = run_probe(recipe, out, stages=stage)
