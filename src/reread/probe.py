@@ -20,6 +20,7 @@ from reread import __version__
 from reread.answering.answer import Stack
 from reread.answering.arms import parse_arms
 from reread.answering.passages import PassageFinder
+from reread.answering.reranker import make_ranker
 from reread.answering.settings import Settings
 from reread.benchmarks import Benchmark, load_benchmark
 from reread.corpus import Rejects, find_files, read_documents
@@ -42,7 +43,7 @@ from reread.preflight import (
 from reread.protocols import Embedder, Progress, Reader, Solver
 from reread.reading import Layout, make_reader
 from reread.recipe import BenchmarkRecipe, CorpusRecipe, ReaderRecipe, Recipe
-from reread.retrieval import SEARCH_KINDS, Retriever, make_reranker
+from reread.retrieval import SEARCH_KINDS, Retriever
 from reread.runs import (
     RunFolder,
     content_seed,
@@ -254,7 +255,7 @@ def _answer(
     stages: Stages,
 ) -> None:
     """Everything that the readers have not answered yet. What one reader's arms found serves the next reader's."""
-    reranker = make_reranker(recipe.retrieval.rerank) if recipe.retrieval.rerank else None
+    reranker = make_ranker(recipe.retrieval.rerank) if recipe.retrieval.rerank else None
     finders = {
         entry.benchmark: PassageFinder(
             datastore,
@@ -306,6 +307,7 @@ def _settings(recipe: Recipe, form: str) -> Settings:
         mmr_lambda=retrieval.mmr_lambda,
         query=retrieval.query,
         layout=Layout(order=reading.order, numbered=reading.numbered, titles=reading.titles),
+        consistency_k=reading.consistency_k,
         adaptive=reading.adaptive,
         judge=reading.judge,
         seed=recipe.seed,

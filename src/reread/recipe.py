@@ -134,6 +134,8 @@ class ReadingRecipe(Strict):
     """Number the passages; only in the chat form by default."""
     titles: bool = True
     """Put a passage's title above it."""
+    consistency_k: int = Field(default=10, ge=1)
+    """Candidates that the reranker `consistency` reads, each alone."""
     adaptive: Annotated[float, Field(gt=0, le=1)] | None = None
     """Stop drawing samples once the vote is settled: 1.0 exactly, below it with that confidence. Off by default: arms
     of an evaluation draw alike."""

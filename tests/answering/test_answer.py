@@ -228,7 +228,7 @@ def test_equal_prompts_are_read_once(store: Datastore) -> None:
 def test_the_cost_of_a_question_is_in_its_answer(store: Datastore) -> None:
     (given,), _ = ask(store, "retrieval", [question()])
     assert given.flops["search"] > 0
-    assert set(given.flops) == {"search", "rerank", "prompt", "samples"}
+    assert set(given.flops) == {"query", "search", "rerank", "prompt", "samples"}
 
 
 def test_bits_per_byte_are_those_of_the_accepted_option(store: Datastore) -> None:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reread.answering.consistency import agreement, document_scores, most_consistent
-from reread.answering.voting import elect, tally
+from reread.answering.voting import classes_of, elect, tally
 from reread.types import Sample
 
 votes_lists = st.lists(st.one_of(st.none(), st.sampled_from("ABCD")), max_size=12)
@@ -43,8 +43,9 @@ def test_equivalent_answers_vote_together() -> None:
         return float(a) == float(b)
 
     cast = samples(["2", "0.5", ".5", "0.50"])
-    assert tally(cast, same) == {"2": 1.0, "0.5": 3.0}
-    assert elect(tally(cast, same), cast, same) == ("0.5", 0.75)
+    names = classes_of(["2", "0.5", ".5", "0.50"], same)
+    assert tally(cast, names) == {"2": 1.0, "0.5": 3.0}
+    assert elect(tally(cast, names), cast, names) == ("0.5", 0.75)
 
 
 distributions = st.lists(

@@ -1,10 +1,10 @@
-"""Inter-document consistency: which single document do the answers speak for?
+"""Inter-document consistency: which document do the answers speak for?
 
-Each document answers the question alone, several times; that gives it a distribution over answers. Two draws, one
-from this document and one from another, agree with probability sum_a p(a) q(a); two draws from the same document
-agree with sum_a p(a)^2. A document's score is the mean of its agreement with itself and its mean agreement with the
-others, as the paper describes the idea (Fang et al. 2026); its formula is not printed there, so this one is ours.
-A reader scored by log-likelihood gives its distribution over the options directly, which is the exact expectation
+Each document (or group of them) answers the question alone, several times; that gives it a distribution over answers.
+Two draws, one from this document and one from another, agree with probability sum_a p(a) q(a); two draws from the same
+document agree with sum_a p(a)^2. A document's score is the mean of its agreement with itself and its mean agreement
+with the others, as the paper describes the idea (Fang et al. 2026); its formula is not printed there, so this one is
+ours. A reader scored by log-likelihood gives its distribution over the options directly, which is the exact expectation
 of the sampled one.
 """
 

@@ -28,6 +28,8 @@ class Settings:
     """Most tokens of a prompt; the reader's own context by default."""
     bag_frac: float = 0.5
     """Share of the passages that each bagged sample sees."""
+    consistency_k: int = 10
+    """Candidates that the reranker `consistency` reads, each alone."""
     mmr_lambda: float = 0.7
     """Weight of relevance against novelty."""
     query: QueryMaking = "question"

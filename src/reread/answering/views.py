@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reread.answering.arms import Arm
 from reread.answering.settings import Settings
@@ -33,16 +33,24 @@ class View:
     """Published positions in the order shown; None is the published order."""
     n_draws: int = 1
     """Samples drawn from this view; always 1 where log-likelihoods are read."""
+    group: int = 0
+    """Which group of passages it shows, counted from the best; one for all but `docs`."""
 
 
 def views_of(question: Question, hits: Sequence[Hit], arm: Arm, settings: Settings) -> list[View]:
     """The arm's views of a question. A cloze question without other wordings has one: nothing in it can vary.
 
-    `docs` looks at each hit alone (and at the bare question where nothing was found).
+    `docs` looks at each group of hits alone (and at the bare question where nothing was found): consecutive hits by
+    rank, so that the best stand together and the last group may be smaller.
     """
     if arm.docs:
-        alone: list[tuple[Hit, ...]] = [(hit,) for hit in hits] or [()]
-        return [view for shown in alone for view in _varied(question, shown, settings, vary=True, bag=False)]
+        starts = range(0, len(hits), arm.group)
+        groups = [tuple(hits[start : start + arm.group]) for start in starts] or [()]
+        return [
+            replace(view, group=number)
+            for number, shown in enumerate(groups)
+            for view in _varied(question, shown, settings, vary=True, bag=False)
+        ]
     return _varied(question, tuple(hits), settings, vary=arm.vote, bag=arm.bag)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from reread.answering.answer import Stack, answer
 from reread.answering.arms import Arm, parse_arm
+from reread.answering.passages import CONSISTENCY
+from reread.answering.reranker import make_ranker
 from reread.answering.settings import Settings
 from reread.ask.at_hand import find_reader
 from reread.ask.watched import Clock, Stages, WatchedFinder, WatchedReader, WatchedReranker, silent
@@ -17,7 +19,6 @@ from reread.errors import UsageError
 from reread.protocols import Reader, Scorer, Solver
 from reread.questions import LETTERS
 from reread.reading import make_reader
-from reread.retrieval import make_reranker
 from reread.runs import content_hash
 from reread.scoring import scorer_for
 from reread.scoring.text import without_thinking
@@ -27,8 +28,6 @@ KINDS = ("short", "number", "latex", "text")
 """What may be asked for: a short answer, a number, mathematics, or sentences, which cannot vote."""
 TEMPLATE = "Question: {question}\nAnswer:"
 """For base models, where the words are a question; others are completed as they stand."""
-CONSISTENCY = "consistency"
-"""The reranker that is made of the reader."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +94,8 @@ class Session:
             raise UsageError("a cache of replies needs a reader behind a server: --reader openai:MODEL@URL")
         if rerank is not None and rerank != CONSISTENCY:
             stages(f"Loading {rerank}")
-        reranker = (
-            None if rerank is None or rerank == CONSISTENCY else WatchedReranker(make_reranker(rerank), self.clock)
-        )
+        ranker = make_ranker(rerank) if rerank else None
+        reranker = ranker if ranker is None or ranker == CONSISTENCY else WatchedReranker(ranker, self.clock)
         self.finder = WatchedFinder(store, self.settings, self.retriever, reranker, self.clock)
         self.set_options(options)
 

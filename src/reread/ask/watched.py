@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from reread.answering.arms import Arm
-from reread.answering.passages import Found, PassageFinder
+from reread.answering.passages import Found, PassageFinder, Ranker
 from reread.answering.settings import Settings
 from reread.datastore import Datastore
-from reread.protocols import Progress, Reader, Reranker, Scored
+from reread.protocols import Progress, Reader, Reranker, Scored, Solver
 from reread.retrieval import SEARCH_KINDS
 from reread.types import Passage, Question, Sample
 
@@ -110,11 +110,25 @@ class WatchedFinder(PassageFinder):
     """A finder that tells the clock what it does."""
 
     def __init__(
-        self, store: Datastore, settings: Settings, retriever: str, reranker: WatchedReranker | None, clock: Clock
+        self,
+        store: Datastore,
+        settings: Settings,
+        retriever: str,
+        reranker: WatchedReranker | Literal["consistency"] | None,
+        clock: Clock,
     ) -> None:
         super().__init__(store, settings, retriever=SEARCH_KINDS[retriever], reranker=reranker)
         self.clock = clock
 
-    def find(self, questions: Sequence[Question], arm: Arm, others: Sequence[Question] = ()) -> list[Found]:
+    def find(
+        self,
+        questions: Sequence[Question],
+        arm: Arm,
+        others: Sequence[Question] = (),
+        reader: Reader | Solver | None = None,
+        ranker: Ranker | None = None,
+    ) -> list[Found]:
+        if isinstance(reader, WatchedReader):
+            reader = WatchedReader(reader.reader, self.clock, "query")
         with self.clock.stage("search"):
-            return super().find(questions, arm, others)
+            return super().find(questions, arm, others, reader, ranker)

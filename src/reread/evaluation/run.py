@@ -99,6 +99,7 @@ def answer_row(
         "score": score,
         "confidence": given.confidence,
         "votes": dict(given.votes),
+        "sources": {name: list(passage_ids) for name, passage_ids in given.sources.items()},
         "samples": [
             {
                 "text": sample.text[:MAX_TEXT_CHARS],

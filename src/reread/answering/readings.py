@@ -1,0 +1,260 @@
+"""From views to what a reader made of them: prompts, samples or likelihoods, and their cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from reread.answering.arms import Arm
+from reread.answering.stack import Stack
+from reread.answering.views import SAMPLED_FORMS, View
+from reread.errors import ReaderError
+from reread.protocols import Reader, Scored, Solver
+from reread.questions import LETTERS
+from reread.reading.prompts import Prompt, build_prompt, generation_limits, option_scores, published_letter
+from reread.runs import content_seed
+from reread.types import Hit, Question, Sample
+
+TIE = 1e-9
+"""Probabilities nearer than this, relatively, differ by rounding alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One view of one question as the reader gets it."""
+
+    place: int
+    """Of the question among those answered together."""
+    question: Question
+    view: View
+    prompt: Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one view gave."""
+
+    view: View
+    samples: tuple[Sample, ...]
+    likelihoods: Mapping[str, float] | None = None
+    """Option → probability, where likelihoods were read."""
+    kept: tuple[Hit, ...] = ()
+    """The hits whose passages fitted the prompt, best first."""
+    prompt_flops: float = 0.0
+    sample_flops: float = 0.0
+    bits_per_byte: float | None = None
+    n_dropped: int = 0
+    """Passages that did not fit the prompt."""
+
+
+def distribution_of(readings: Sequence[Reading], names: Mapping[str, str]) -> dict[str, float]:
+    """What readings say together: answer → its probability, the mean over them.
+
+    From the options' likelihoods, or from the shares of the samples; what is missing from 1 is unparsed. names:
+    answer → that of its class, so that documents which spell an answer differently agree.
+    """
+    weights: dict[str, list[float]] = {}
+    for reading in readings:
+        if reading.likelihoods is not None:
+            for answer, probability in reading.likelihoods.items():
+                weights.setdefault(answer, []).append(probability)
+        else:
+            for sample in reading.samples:
+                if sample.vote is not None:
+                    weights.setdefault(names[sample.vote], []).append(1 / len(reading.samples))
+    return {answer: math.fsum(own) / len(readings) for answer, own in weights.items()}
+
+
+def read_views(
+    questions: Sequence[Question],
+    views: Sequence[Sequence[View]],
+    arm: Arm,
+    stack: Stack,
+    taken: dict[tuple[int, str], int] | None = None,
+) -> list[list[Reading]]:
+    """For each question, the readings of its views; equal prompts are read once.
+
+    taken: how many samples of a (question's place, prompt) were drawn before; brought up to date. Raises ReaderError
+    where the reader cannot do what the prompt form asks for.
+    """
+    reader = stack.reader
+    assert not isinstance(reader, Solver)
+    asked: list[Asked] = []
+    places: list[list[Reading | None]] = [[] for _ in questions]
+    for place, (question, own) in enumerate(zip(questions, views, strict=True)):
+        for view in own:
+            prompt = _prompt(question, view, stack, reader)
+            if _fits(prompt, question, stack, reader):
+                asked.append(Asked(place, question, view, prompt))
+                places[place].append(None)
+            else:
+                places[place].append(Reading(view, (), n_dropped=prompt.n_dropped))
+    if stack.settings.form in SAMPLED_FORMS:
+        read = iter(_generate(asked, arm, stack, reader, {} if taken is None else taken))
+    else:
+        read = iter(_score_options(asked, reader))
+    return [[next(read) if reading is None else reading for reading in own] for own in places]
+
+
+def forward_flops(reader: Reader, n_tokens: float, context: float) -> float:
+    """FLOPs of n_tokens tokens that each attend to `context`; 0 where the reader's size is not known (an endpoint)."""
+    forward = getattr(reader, "forward_flops", None)
+    return float(forward(n_tokens, context)) if forward and n_tokens else 0.0
+
+
+# Prompts ------------------------------------------------------------------------------------------------------------
+
+
+def _prompt(question: Question, view: View, stack: Stack, reader: Reader) -> Prompt:
+    settings = stack.settings
+    exemplars = stack.exemplars.get(question.subject) or stack.exemplars.get("") or ()
+    return build_prompt(
+        question,
+        view.hits,
+        form=settings.form,
+        layout=settings.layout,
+        exemplars=exemplars,
+        option_order=view.option_order,
+        wording=view.wording,
+        budget_tokens=_budget(question, stack, reader),
+        count_tokens=getattr(reader, "count_tokens", None),
+        control_tokens=getattr(reader, "control_tokens", ()),
+    )
+
+
+def _budget(question: Question, stack: Stack, reader: Reader) -> int | None:
+    """Tokens that a prompt may take: the recipe's, and never so many that the answer has no room left."""
+    settings = stack.settings
+    context: int | None = getattr(reader, "max_length", None)
+    if context is None:
+        return settings.budget_tokens
+    if settings.form in SAMPLED_FORMS:
+        room = min(settings.max_tokens, generation_limits(question, settings.form)[1])
+    else:
+        # A token holds at least one byte.
+        room = max((len(choice.encode()) for choice in question.choices or ()), default=0) + 2
+    fits = max(1, context - min(room, context // 2))
+    return min(settings.budget_tokens or fits, fits)
+
+
+def _fits(prompt: Prompt, question: Question, stack: Stack, reader: Reader) -> bool:
+    """Whether the reader can take the prompt at all; a question longer than its context cannot be read."""
+    budget = _budget(question, stack, reader)
+    count = getattr(reader, "count_tokens", None)
+    if budget is None or count is None or len(prompt.text.encode()) <= budget:
+        return True
+    return bool(count(prompt.text) <= budget)
+
+
+# Likelihoods --------------------------------------------------------------------------------------------------------
+
+
+def _score_options(asked: Sequence[Asked], reader: Reader) -> list[Reading]:
+    if asked and "loglikelihood" not in reader.can:
+        raise ReaderError(
+            f"the reader {reader.spec} gives no log-likelihoods to score options by; use the form chat or short"
+        )
+    requests = list(dict.fromkeys((one.prompt.text, one.prompt.continuations) for one in asked))
+    scored = dict(zip(requests, reader.loglikelihood(requests), strict=True)) if requests else {}
+    return [_option_reading(one, scored[one.prompt.text, one.prompt.continuations], reader) for one in asked]
+
+
+def _option_reading(one: Asked, scored: Scored, reader: Reader) -> Reading:
+    """The option that the reader finds likeliest, and its distribution over all of them (in published letters)."""
+    question, prompt = one.question, one.prompt
+    scores = option_scores(scored.logprobs, scored.n_tokens, prompt.continuations, normalise=prompt.normalise)
+    sizes = [len(text.strip().encode()) for text in prompt.continuations]
+    # Scores a byte or a token are put back on the scale of whole options: the softmax is that of a typical option.
+    units = {"byte": sizes, "token": scored.n_tokens, "sum": [1]}[prompt.normalise]
+    scale = sum(units) / len(units)
+    best = max(scores)
+    weights = [math.exp(scale * (score - best)) for score in scores]
+    shown = [published_letter(prompt, letter) or letter for letter in LETTERS[: len(scores)]]
+    likelihoods = {letter: weight / sum(weights) for letter, weight in zip(shown, weights, strict=True)}
+    # Options that the reader cannot tell apart (unknown words, say) are drawn among: the first would be favoured.
+    likeliest = [name for name in sorted(likelihoods) if likelihoods[name] > max(likelihoods.values()) * (1 - TIE)]
+    letter = likeliest[content_seed("no opinion", question.id, question.text) % len(likeliest)]
+    gold = next((place for place, name in enumerate(shown) if name in question.answers), None)
+    sample = Sample(
+        text=(question.choices or ())[LETTERS.index(letter)],
+        vote=letter,
+        n_prompt_tokens=scored.n_prompt_tokens,
+        n_tokens=sum(scored.n_tokens),
+        logprob=math.log(likelihoods[letter]),
+    )
+    n_prompt = scored.n_prompt_tokens
+    n_further = max(0, scored.n_computed_tokens - n_prompt)
+    mean_tokens = sum(scored.n_tokens) / len(scored.n_tokens)
+    bits_per_byte = None
+    if prompt.form == "cloze" and gold is not None:
+        bits_per_byte = -scored.logprobs[gold] / (max(1, sizes[gold]) * math.log(2))
+    return Reading(
+        one.view,
+        (sample,),
+        likelihoods,
+        kept=prompt.kept_hits,
+        prompt_flops=forward_flops(reader, n_prompt, n_prompt / 2),
+        sample_flops=forward_flops(reader, n_further, n_prompt + mean_tokens / 2),
+        bits_per_byte=bits_per_byte,
+        n_dropped=prompt.n_dropped,
+    )
+
+
+# Samples ------------------------------------------------------------------------------------------------------------
+
+
+def _generate(
+    asked: Sequence[Asked], arm: Arm, stack: Stack, reader: Reader, taken: dict[tuple[int, str], int]
+) -> list[Reading]:
+    """Samples for every view. A reader draws from its prompt, so views with equal prompts share one request.
+
+    They share it in turn: two bags that hold the same passages get different samples, not the same one twice.
+    """
+    if asked and "generate" not in reader.can:
+        raise ReaderError(f"the reader {reader.spec} cannot generate; use the form cloze or letters")
+    firsts = []  # the number of each view's first sample among those of its prompt
+    spans: dict[str, tuple[int, int]] = {}  # the numbers that each prompt must give, for all questions that ask it
+    for one in asked:
+        text = one.prompt.text
+        first = taken.get((one.place, text), 0)
+        firsts.append(first)
+        taken[one.place, text] = end = first + one.view.n_draws
+        low, high = spans.get(text, (first, end))
+        spans[text] = min(low, first), max(high, end)
+    limits = {one.prompt.text: (one.prompt.stop, one.prompt.max_tokens) for one in asked}
+    alike: dict[tuple[int, int, tuple[str, ...], int], list[str]] = {}
+    for text, span in spans.items():
+        alike.setdefault((*span, *limits[text]), []).append(text)
+    drawn: dict[str, list[Sample]] = {}
+    for (low, high, stop, max_tokens), texts in alike.items():
+        given = reader.generate(
+            texts,
+            n=high - low,
+            temperature=stack.settings.temperature if arm.vote or arm.docs else 0.0,
+            max_tokens=min(max_tokens, stack.settings.max_tokens),
+            seed=stack.settings.seed,
+            stop=stop,
+            **({"first": low} if low else {}),  # a reader need not know the word until rounds ask for it
+        )
+        drawn.update(zip(texts, given, strict=True))
+    readings = []
+    for one, first in zip(asked, firsts, strict=True):
+        start = first - spans[one.prompt.text][0]
+        readings.append(_sampled_reading(one, drawn[one.prompt.text][start : start + one.view.n_draws], stack, reader))
+    return readings
+
+
+def _sampled_reading(one: Asked, samples: Sequence[Sample], stack: Stack, reader: Reader) -> Reading:
+    voted = tuple(replace(sample, vote=stack.scorer.extract(sample.text, one.question)) for sample in samples)
+    # The first sample of a prefill carries the prompt's tokens, those that cost no further prefill carry none.
+    prefills = [sample.n_prompt_tokens for sample in samples if sample.n_prompt_tokens]
+    n_prompt = max(prefills, default=0)
+    return Reading(
+        one.view,
+        voted,
+        kept=one.prompt.kept_hits,
+        prompt_flops=math.fsum(forward_flops(reader, n, n / 2) for n in prefills),
+        sample_flops=math.fsum(forward_flops(reader, s.n_tokens, n_prompt + s.n_tokens / 2) for s in samples),
+        n_dropped=one.prompt.n_dropped,
+    )

@@ -1,0 +1,73 @@
+"""The reranker `consistency`: candidates in the order of their inter-document consistency (consistency.py).
+
+Each candidate answers the question alone, as under the arm `docs`; the agreement of its answers with themselves and
+with the other candidates' is its score, in [0, 1]. Fang et al. 2026 find it a better first passage than a reranker's
+(77.6 against 73.7 on MMLU), at the price of reading every candidate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from reread.answering.arms import parse_arm
+from reread.answering.consistency import document_scores
+from reread.answering.passages import CONSISTENCY
+from reread.answering.readings import Reading, distribution_of, read_views
+from reread.answering.stack import Stack
+from reread.answering.views import views_of
+from reread.answering.voting import classes_of
+from reread.protocols import Reranker
+from reread.retrieval import make_reranker
+from reread.types import Hit, Question
+
+
+def make_ranker(spec: str) -> Reranker | Literal["consistency"]:
+    """What a PassageFinder reranks with: the reranker that the spec names, or "consistency", which is the reader's
+    work. Raises UsageError for another spec."""
+    return CONSISTENCY if spec == CONSISTENCY else make_reranker(spec)
+
+
+@dataclass(frozen=True, slots=True)
+class ConsistencyRanker:
+    """Ranks candidates with the stack's own reader."""
+
+    stack: Stack
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What its orders depend on beyond the settings that every arm of a run shares."""
+        return self.stack.reader.spec, self.stack.settings.form
+
+    def rank(self, questions: Sequence[Question], hits: Sequence[Sequence[Hit]]) -> list[tuple[list[Hit], float]]:
+        """For each question its hits, reordered, and the FLOPs of reading them.
+
+        The first `consistency_k` hits by their scores, equal scores in the order of the search; the hits beyond keep
+        their order behind them, with score 0, as nothing speaks for them on this scale. Stages gain "consistency".
+        """
+        settings = self.stack.settings
+        candidates = [own[: settings.consistency_k] for own in hits]
+        alone = parse_arm("docs")
+        views = [views_of(q, own, alone, settings) if own else [] for q, own in zip(questions, candidates, strict=True)]
+        readings = read_views(questions, views, alone, self.stack)
+        return [
+            (self._ordered(own, read, hits_of_question), math.fsum(r.prompt_flops + r.sample_flops for r in read))
+            for own, read, hits_of_question in zip(candidates, readings, hits, strict=True)
+        ]
+
+    def _ordered(self, candidates: Sequence[Hit], readings: Sequence[Reading], hits: Sequence[Hit]) -> list[Hit]:
+        votes = [sample.vote for reading in readings for sample in reading.samples]
+        names = classes_of((vote for vote in votes if vote is not None), self.stack.scorer.same)
+        by_candidate: list[list[Reading]] = [[] for _ in candidates]
+        for reading in readings:
+            by_candidate[reading.view.group].append(reading)
+        scores = document_scores([distribution_of(own, names) for own in by_candidate])
+        scored = [
+            replace(hit, score=score, stages={**hit.stages, CONSISTENCY: score})
+            for hit, score in zip(candidates, scores, strict=True)
+        ]
+        scored.sort(key=lambda hit: -hit.score)
+        behind = [replace(hit, score=0.0) for hit in hits[len(candidates) :]]
+        return [replace(hit, rank=rank) for rank, hit in enumerate([*scored, *behind], 1)]
