@@ -44,6 +44,27 @@ def test_a_comparison_that_never_ends_is_cut_off_and_the_next_one_works(monkeypa
     assert scorer.same("0.25", r"\frac{1}{4}")
 
 
+def test_an_answer_that_cannot_be_compared_costs_its_time_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latex, "TIME_LIMIT_S", 1.5)
+    scorer = scorer_for("latex")
+    endless = "8" * 20 + "^{" + "9" * 8 + "}"
+    assert not scorer.same(endless, r"\frac{1}{3}")
+    started = time.monotonic()
+    assert not any(scorer.same(endless, rf"\frac{{{i}}}{{7}}") for i in range(1, 7))
+    assert time.monotonic() - started < 1.0
+    # Its counterpart was not to blame.
+    monkeypatch.setattr(latex, "TIME_LIMIT_S", 20.0)
+    assert scorer.same(r"\frac{1}{3}", r"\frac{2}{6}")
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "equal"), [("7", "7", True), ("07", "7", True), ("-0", "0", True), ("7", "8", False)]
+)
+def test_whole_numbers_are_compared_by_value(a: str, b: str, equal: bool) -> None:
+    assert scorer_for("latex").same(a, b) is equal
+    assert latex._verified(a, b) is equal  # as math-verify has it
+
+
 def test_comparisons_work_from_threads() -> None:
     scorer = scorer_for("latex")
     found: list[bool] = []

@@ -12,6 +12,7 @@ import importlib.util
 import json
 import logging
 import os
+import re
 import select
 import subprocess
 import sys
@@ -35,6 +36,10 @@ _SPELLINGS = (
     ("\\dfrac", "\\frac"),
     ("\\tfrac", "\\frac"),
 )
+_INTEGER = re.compile(r"-?[0-9]{1,60}")
+"""Most answers: compared without the worker."""
+PROBE = "1"
+"""What an answer is compared with to learn whether it can be compared at all."""
 MAX_CHARACTERS = 2000
 """No answer is longer; parsing one would be."""
 
@@ -65,8 +70,11 @@ class LatexScorer:
 
     def same(self, a: str, b: str) -> bool:
         """Whether both are mathematically equal; the first is taken as gold (math-verify's convention)."""
-        if _squeeze(a) == _squeeze(b):
+        first, second = _squeeze(a), _squeeze(b)
+        if first == second:
             return True
+        if _INTEGER.fullmatch(first) and _INTEGER.fullmatch(second):
+            return int(first) == int(second)
         return len(a) <= MAX_CHARACTERS and len(b) <= MAX_CHARACTERS and _verified(a, b)
 
 
@@ -95,25 +103,41 @@ class _Worker:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
+        self._comparable = {PROBE: True}
         atexit.register(self.stop)
 
     def compare(self, gold: str, answer: str) -> bool:
-        """Whether they are equal; False where the comparison took too long or ended the process."""
+        """Whether they are equal; False where the comparison took too long or ended the process.
+
+        An answer that cannot even be compared with a plain number is not tried again: one such answer among many would
+        cost the time limit with every one of them.
+        """
         with self._lock:
-            process = self._running()
-            assert process.stdin is not None
-            try:
-                process.stdin.write(json.dumps([gold, answer]).encode() + b"\n")
-                process.stdin.flush()
-                reply = _read_line(process, TIME_LIMIT_S)
-            except OSError as error:
-                reply = None
-                logger.warning("the math-verify worker ended: %s", error)
-            if reply in (b"true", b"false"):
-                return reply == b"true"
-            logger.warning("comparing %.60r with %.60r failed or timed out; they count as different", gold, answer)
-            self.stop()
-            return False
+            if not (self._comparable.get(gold, True) and self._comparable.get(answer, True)):
+                return False
+            equal = self._ask(gold, answer)
+            if equal is None:
+                logger.warning("comparing %.60r with %.60r failed or timed out; they count as different", gold, answer)
+                for text in (gold, answer):
+                    if text not in self._comparable:
+                        self._comparable[text] = self._ask(text, PROBE) is not None
+            return equal is True
+
+    def _ask(self, gold: str, answer: str) -> bool | None:
+        """The process' verdict; None where none came in time, and the process is ended."""
+        process = self._running()
+        assert process.stdin is not None
+        try:
+            process.stdin.write(json.dumps([gold, answer]).encode() + b"\n")
+            process.stdin.flush()
+            reply = _read_line(process, TIME_LIMIT_S)
+        except OSError as error:
+            reply = None
+            logger.warning("the math-verify worker ended: %s", error)
+        if reply in (b"true", b"false"):
+            return reply == b"true"
+        self.stop()
+        return None
 
     def stop(self) -> None:
         """End the process, if it runs."""
