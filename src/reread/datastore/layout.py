@@ -3,7 +3,7 @@
 datastore.json          format version, settings, the builds that made it with their input files, shard list
 shards/00000/           passages.arrow, documents.npy, lexical/, vectors.npy with an embedder, shard.json
                         (while it is made: cut.json, which says what was cut and which shard.json replaces);
-                        with an approximate index ann.faiss and ann.json (see ann)
+                        with an approximate index ann.faiss, ann.lists and ann.json (see ann_shard)
 ann.json                how approximate search was tuned for the store
 rejects.jsonl           every record not read, with its reason
 tombstones.jsonl        passages hidden from search

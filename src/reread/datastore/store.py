@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from reread.datastore.ann import AnnIndex, open_ann
+from reread.datastore.ann_search import AnnIndex, open_ann
 from reread.datastore.bm25 import WeightedTerm, best_rows, document_frequencies, weigh_queries
 from reread.datastore.exact import ExactIndex
 from reread.datastore.layout import SHARDS, TOMBSTONES, id_hash, read_store_file

@@ -11,7 +11,7 @@ from typing import Any
 
 from reread.corpus.find import HUB_PREFIX
 from reread.datastore.analyser import ANALYSER
-from reread.datastore.ann import ANN_FILE
+from reread.datastore.ann_shard import ANN_FILE
 from reread.datastore.layout import (
     CHECKSUM,
     REJECTS,
