@@ -411,3 +411,10 @@ def test_every_folder_of_real_formats_is_built_and_its_rejects_counted(realdata:
     assert {"damaged_file", "no_text_column", "not_text"} <= set(report.rejects)
     (hits,) = Datastore.open(tmp_path / "s").search(["Semantic Scholar research team"], 3)
     assert "Semantic Scholar" in hits[0].passage.title
+
+
+def test_a_mistaken_text_field_is_named_and_leaves_no_folder(tmp_path: Path) -> None:
+    write_corpus(tmp_path / "corpus.jsonl", DOCUMENTS)
+    with pytest.raises(CorpusError, match="is 'nosuch' the name of the text field"):
+        build([str(tmp_path / "corpus.jsonl")], tmp_path / "store", text_field="nosuch")
+    assert not (tmp_path / "store").exists()

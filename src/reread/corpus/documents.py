@@ -47,13 +47,15 @@ def read_documents(corpora: Sequence[str], *, rejects: Rejects, text_field: str 
         n_documents += 1
         yield document
     if n_documents == 0:
-        raise no_documents(corpora, rejects)
+        raise no_documents(corpora, rejects, text_field)
 
 
-def no_documents(corpora: Sequence[str], rejects: Rejects) -> CorpusError:
-    """The error for a corpus of files that hold nothing readable."""
+def no_documents(corpora: Sequence[str], rejects: Rejects, text_field: str | None = None) -> CorpusError:
+    """The error for a corpus of files that hold nothing readable; text_field: the one asked for."""
     reasons = ", ".join(f"{n} × {reason}" for reason, n in rejects.counts.most_common(3)) or "no records"
     hint = "a record needs a text field such as text, content or body"
+    if text_field is not None:
+        hint = f"is {text_field!r} the name of the text field?"
     if set(rejects.counts) == {"damaged_file"}:
         hint = "a damaged file must be copied or fetched again"
     return CorpusError(f"no readable document in {' '.join(map(str, corpora))} ({reasons}); {hint}")

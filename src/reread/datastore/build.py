@@ -141,7 +141,7 @@ def build(
         if assembly.n_documents == 0 and not append:
             remove_empty(store)
             if documents is None:
-                raise no_documents(corpora, assembly.rejects)
+                raise no_documents(corpora, assembly.rejects, text_field)
             raise CorpusError(f"{' '.join(map(str, corpora)) or 'the corpus'} gave no documents")
         finish(store, content, number, assembly)
         return report_of(store, content, assembly.n_new_shards)

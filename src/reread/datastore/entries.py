@@ -5,6 +5,7 @@ Used by all that makes stores: build, subset, merge.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections import Counter
@@ -166,6 +167,8 @@ def remove_empty(store: Path) -> None:
     shutil.rmtree(store / SHARDS, ignore_errors=True)
     for name in (REJECTS, STORE_FILE):
         (store / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        store.rmdir()
 
 
 def report_of(store: Path, content: Mapping[str, Any], n_new_shards: int) -> BuildReport:
