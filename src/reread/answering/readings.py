@@ -12,7 +12,7 @@ from reread.answering.views import SAMPLED_FORMS, View
 from reread.errors import ReaderError
 from reread.protocols import Reader, Scored, Solver
 from reread.questions import LETTERS
-from reread.reading.prompts import Prompt, build_prompt, generation_limits, option_scores, published_letter
+from reread.reading.prompts import Prompt, build_prompt, generation_limits, option_scores
 from reread.runs import content_seed
 from reread.types import Hit, Question, Sample
 
@@ -170,7 +170,9 @@ def _option_reading(one: Asked, scored: Scored, reader: Reader) -> Reading:
     scale = sum(units) / len(units)
     best = max(scores)
     weights = [math.exp(scale * (score - best)) for score in scores]
-    shown = [published_letter(prompt, letter) or letter for letter in LETTERS[: len(scores)]]
+    # Letters stand for the options in the order shown, a cloze's continuations are the options as published.
+    order = prompt.option_order if prompt.form == "letters" else None
+    shown = [LETTERS[position] for position in order or range(len(scores))]
     likelihoods = {letter: weight / sum(weights) for letter, weight in zip(shown, weights, strict=True)}
     # Options that the reader cannot tell apart (unknown words, say) are drawn among: the first would be favoured.
     likeliest = [name for name in sorted(likelihoods) if likelihoods[name] > max(likelihoods.values()) * (1 - TIE)]
