@@ -1,14 +1,17 @@
 """What each way of making queries is worth: passages found, and answers right with them.
 
-Two tables. Without a language model: multiple choice on open textbooks (ARC, OpenBookQA), the lexical solver reading
-20 passages. With one: the demo's upper rung writes the queries and reads three passages, on the world's questions.
-Every row is paired with `question` over the same questions; intervals are 95 %, p is McNemar's mid-p.
+`real`, without a language model: multiple choice on open textbooks (ARC, OpenBookQA), the lexical solver reading 20
+passages. `world`: the demo's upper rung writes the queries and reads three passages, on the world's questions. `nq`:
+any reader writes, and nothing is read: is the answer among the first five of Wikipedia's passages, on Natural
+Questions that name their paragraph? Every row is paired with `question` over the same questions; intervals are 95 %, p
+is McNemar's mid-p.
 
-Example: python benchmarks/query_making.py            (both; or name one: real, world)
+Example: python benchmarks/query_making.py real world      (or: nq --reader hf:FOLDER --limit 100)
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import tempfile
@@ -27,6 +30,7 @@ from reread.evaluation.statistics import compare, wilson
 from reread.protocols import Reader, Solver
 from reread.reading import make_reader
 from reread.retrieval import QueryMaking, Retrieval, Retriever
+from reread.runs import content_seed
 from reread.scoring import scorer_for
 from reread.types import Question
 from reread.world import World, stored_rungs, write_world
@@ -57,8 +61,11 @@ def measure(
     settings: Settings,
     makings: Sequence[QueryMaking],
     depths: Sequence[int],
+    *,
+    read: bool = True,
 ) -> None:
-    """Print one row a query making."""
+    """Print one row a query making. read: let the reader answer; else `right` is the answer among the first hits (the
+    middle depth)."""
     depths_shown = " | ".join(
         [*(f"answer@{d}" for d in depths), *(f"gold@{d}" for d in depths if any(map(has_gold, questions)))]
     )
@@ -71,11 +78,15 @@ def measure(
         writer = reader if isinstance(reader, Reader) else None
         retriever = Retriever(store, making=making, fetch_k=FETCH, reader=writer)
         found = retriever.retrieve(questions, max(*depths, settings.k))
-        given = Given(settings, {q.id: f for q, f in zip(questions, found, strict=True)})
-        stack = Stack(reader, given, settings, scorer_for(kind), {})
-        answers = answer(questions, parse_arm("retrieval"), stack)
-        right[making] = [stack.scorer.score(a.answer, q) for a, q in zip(answers, questions, strict=True)]
-        cells = [_share([answer_rank(q, f.hits) for q, f in zip(questions, found, strict=True)], d) for d in depths]
+        ranks = [answer_rank(q, f.hits) for q, f in zip(questions, found, strict=True)]
+        if read:
+            given = Given(settings, {q.id: f for q, f in zip(questions, found, strict=True)})
+            stack = Stack(reader, given, settings, scorer_for(kind), {})
+            answers = answer(questions, parse_arm("retrieval"), stack)
+            right[making] = [stack.scorer.score(a.answer, q) for a, q in zip(answers, questions, strict=True)]
+        else:
+            right[making] = [float(rank is not None and rank <= depths[len(depths) // 2]) for rank in ranks]
+        cells = [_share(ranks, d) for d in depths]
         if any(map(has_gold, questions)):
             golden = [(q, f) for q, f in zip(questions, found, strict=True) if has_gold(q)]
             cells += [_share([gold_rank(q, f.hits) for q, f in golden], d) for d in depths]
@@ -131,8 +142,28 @@ def world(folder: Path) -> None:
         measure(name, benchmark.questions, benchmark.kind, store, reader, settings, makings, (1, 3))
 
 
+def nq(folder: Path, spec: str, limit: int) -> None:
+    build([str(DATA / "corpora" / "wikipedia_passages.jsonl.gz")], folder / "wikipedia", chunk_words=100)
+    store = Datastore.open(folder / "wikipedia")
+    reader = make_reader(spec)
+    loaded = load_benchmark(f"nq_open:{DATA / 'benchmarks' / 'nq_open.jsonl.gz'}", split="dev")
+    golden = sorted(filter(has_gold, loaded.questions), key=lambda q: (content_seed("query making", q.text), q.id))
+    makings: list[QueryMaking] = ["question", "rewrite", "hyde", "decompose"]
+    settings = Settings(form="short")
+    measure("nq_open", golden[:limit], loaded.kind, store, reader, settings, makings, (1, 5, 20), read=False)
+
+
 if __name__ == "__main__":
-    chosen = sys.argv[1:] or ["real", "world"]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", nargs="*", choices=["real", "world", "nq"], default=["real", "world"])
+    parser.add_argument("--reader", help="writes the queries of nq")
+    parser.add_argument("--limit", type=int, default=100, help="questions of nq")
+    given = parser.parse_args()
+    if "nq" in given.what and not given.reader:
+        parser.error("nq needs --reader SPEC")
     with tempfile.TemporaryDirectory() as temporary:
-        for part in chosen:
-            {"real": real, "world": world}[part](Path(temporary))
+        for part in given.what:
+            if part == "nq":
+                nq(Path(temporary), given.reader, given.limit)
+            else:
+                {"real": real, "world": world}[part](Path(temporary))

@@ -3,6 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reread.errors import UsageError
 from reread.inert import neutralise
@@ -69,7 +71,6 @@ def test_chat_prompt_of_a_choice_question() -> None:
         "Think step by step, then choose one option. End your reply with a line of the form 'Answer: X', where X is "
         "one of the letters A, B, C."
     )
-    assert prompt.messages == ({"role": "user", "content": prompt.text},)
     assert prompt.continuations == ()
 
 
@@ -126,6 +127,15 @@ def test_budget_drops_whole_passages_from_the_least_relevant() -> None:
     assert prompt.n_dropped == 3
     assert count(prompt.text) <= 50
     assert count(build_prompt(choice(), found[:3], form="cloze").text) > 50
+
+
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=9), st.integers(1, 90), st.sampled_from(["cloze", "chat"]))
+def test_a_budget_keeps_as_many_passages_as_fit(lengths: list[int], budget: int, form: str) -> None:
+    found = hits(*("word " * length for length in lengths))
+    count = lambda text: len(text.split())  # noqa: E731
+    sizes = [count(build_prompt(choice(), found[:n], form=form).text) for n in range(len(found) + 1)]
+    prompt = build_prompt(choice(), found, form=form, budget_tokens=budget, count_tokens=count)
+    assert len(prompt.kept_hits) == max((n for n, size in enumerate(sizes) if size <= budget), default=0)
 
 
 def test_exemplars_go_after_the_passages_and_the_question_never() -> None:

@@ -1,16 +1,20 @@
 """The one place where retrieved passages are put into a prompt.
 
 Four forms:
-- `cloze` (base models): passages, blank line, question; every option's own text is scored as the
-continuation. - `letters` (base models): solved examples, passages, question with lettered options,
-`Answer:`; letters are scored. - `short` (base models): solved examples, passages, question; the model
-writes a short answer, up to a line's end. - `chat` (instruct models): one user turn, zero-shot, passages
-numbered; the reply reasons and ends `Answer: ...` (or `\\boxed{}` for mathematics). Passages, questions and
-options are inert text: control tokens of chat templates inside them are broken apart.
+- `cloze` (base models): solved examples, passages, blank line, question; every option's own text is scored as the
+  continuation.
+- `letters` (base models): solved examples, passages, question with lettered options, `Answer:`; letters are scored.
+- `short` (base models): solved examples, passages, question; the model writes a short answer, up to a line's end.
+- `chat` (instruct models): one user turn, zero-shot, passages numbered; the reply reasons and ends `Answer: ...` (or
+  `\\boxed{}` for mathematics).
+
+Passages, questions and options are inert text: control tokens of chat templates in them are broken apart (inert.py).
+tests/reading/golden/ holds a rendered prompt of every form, layout and kind of question.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -44,8 +48,6 @@ class Prompt:
     form: str
     text: str
     """The whole prompt; in the chat form the user turn (the reader wraps it in its own template)."""
-    messages: tuple[Mapping[str, str], ...] | None
-    """The chat form as messages; None in the other forms."""
     continuations: tuple[str, ...]
     """What to score after the text, in the order shown; empty for open questions and in the chat form."""
     option_order: tuple[int, ...] | None
@@ -107,13 +109,12 @@ def build_prompt(
     n_hits, n_skipped = len(hits), 0
     text = render(n_hits, n_skipped)
     if budget_tokens is not None:
-        n_hits, n_skipped = _fit(text, hits, len(exemplars), render, budget_tokens, count_tokens or _estimate)
+        n_hits, n_skipped = _fit(text, len(hits), len(exemplars), render, budget_tokens, count_tokens or _estimate)
         text = render(n_hits, n_skipped)
     stop, max_tokens = generation_limits(question, form)
     return Prompt(
         form=form,
         text=text,
-        messages=({"role": "user", "content": text},) if form == "chat" else None,
         continuations=_continuations(question, form, order, control_tokens),
         option_order=order,
         kept_hits=tuple(hits[:n_hits]),
@@ -220,11 +221,12 @@ def _asked(question: Question, form: str, order: tuple[int, ...] | None, wording
 
 def _solved(exemplar: Question, form: str) -> str:
     asked = _asked(exemplar, form, None, None)
+    gap = "" if asked.endswith("\n") else " "
     if form == "letters":
-        return f"{asked} {exemplar.answers[0]}"
+        return f"{asked}{gap}{exemplar.answers[0]}"
     if exemplar.choices is not None:
-        return f"{asked} {exemplar.choices[LETTERS.index(exemplar.answers[0])]}"
-    return f"{asked} {exemplar.meta.get('solution') or exemplar.answers[0]}"
+        return f"{asked}{gap}{exemplar.choices[LETTERS.index(exemplar.answers[0])]}"
+    return f"{asked}{gap}{exemplar.meta.get('solution') or exemplar.answers[0]}"
 
 
 def _lettered(question: Question, order: tuple[int, ...] | None, mark: str = ".") -> str:
@@ -293,26 +295,23 @@ def _estimate(text: str) -> int:
 
 def _fit(
     text: str,
-    hits: Sequence[Hit],
+    n_hits: int,
     n_exemplars: int,
     render: Callable[[int, int], str],
     budget_tokens: int,
     count_tokens: Callable[[str], int],
 ) -> tuple[int, int]:
-    """How many hits to keep and how many exemplars to skip so that the prompt fits."""
-    n_hits = len(hits)
+    """How many hits to keep and how many exemplars to skip so that the prompt `text` fits: as many hits as do."""
     if len(text.encode()) <= budget_tokens:  # a token holds at least one byte
         return n_hits, 0
-    excess = count_tokens(text) - budget_tokens
-    while excess > 0 and n_hits:
-        # Drop what the excess surely needs in one step, then count again: joined text counts a little
-        # differently.
-        while n_hits and excess > 0:
-            n_hits -= 1
-            excess -= max(1, count_tokens(hits[n_hits].passage.text))
-        excess = count_tokens(render(n_hits, 0)) - budget_tokens
-    n_skipped = 0
-    while excess > 0 and n_skipped < n_exemplars:
-        n_skipped += 1
-        excess = count_tokens(render(n_hits, n_skipped)) - budget_tokens
-    return n_hits, n_skipped
+
+    def too_long(given: str) -> bool:
+        return count_tokens(given) > budget_tokens
+
+    if not too_long(text):
+        return n_hits, 0
+    n_dropped = bisect_left(range(n_hits + 1), True, lo=1, key=lambda n: not too_long(render(n_hits - n, 0)))
+    if n_dropped <= n_hits:
+        return n_hits - n_dropped, 0
+    n_skipped = bisect_left(range(n_exemplars), True, lo=min(1, n_exemplars), key=lambda n: not too_long(render(0, n)))
+    return 0, n_skipped

@@ -36,8 +36,8 @@ MAX_PASSAGE_CHARS = 1500
 MAX_QUESTION_CHARS = 4000
 """Of a question put into these prompts; a longer one loses its end."""
 MAX_TOKENS = MappingProxyType({"rewrite": 48, "hyde": 128, "decompose": 80})
-CHAT_MAX_TOKENS = 512
-"""A chat model may think, or introduce its reply, before it says what was asked for."""
+CHAT_MAX_TOKENS = 256
+"""A chat model may introduce its reply before it says what was asked for; one that thinks longer falls back."""
 TEMPLATE_TOKENS = 64
 """Left free for a chat template's own tokens where the room is counted."""
 _MAX_OUTPUT_CHARS = 8000
