@@ -251,6 +251,10 @@ def _chat(question: Question, passages: Sequence[str], order: tuple[int, ...] | 
         task = "Think step by step. End your reply with a line of the form 'Answer: N', where N is one number."
     elif kind == "code":
         task = "Write the program. Put all of it in one fenced code block at the end of your reply."
+    elif kind == "text":
+        task = "Answer in a few sentences."
+        if passages:
+            task += " Name the documents that you rest on by their numbers, such as [1], and say so if none answers it."
     else:
         task = "Give a short answer of a few words. End your reply with a line of the form 'Answer: ...'."
     parts = [f"Question: {text}", task]
@@ -278,6 +282,8 @@ def generation_limits(question: Question, form: str) -> tuple[tuple[str, ...], i
     kind = question.meta.get("kind", "short")
     if form == "chat":
         return (), 256 if kind == "short" and question.choices is None else 2048
+    if kind == "text":
+        return ("\n\n",), 256
     if form == "short" and kind in ("number", "latex"):
         head = _templates(question).get("short", "{question}").split("{question}")[0].strip()
         return (f"\n{head}",) if head else ("\n\n",), 512
