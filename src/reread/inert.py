@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 # Control tokens of common chat templates, for endpoints whose tokenizer we cannot ask. In order: <|…|> (ChatML,
-# Qwen, Llama 3 and 4, Phi, Command-R, Granite, GLM, Harmony), EXAONE's [|…|], DeepSeek's full-width bars, Gemma's turns and images,
-# Command-R's capitals, sentence marks, fill-in-the-middle marks, Mistral's and Llama 2's brackets, BERT's, reasoning
-# and tool marks.
+# Qwen, Llama 3 and 4, Phi, Command-R, Granite, GLM, Harmony), EXAONE's [|…|], DeepSeek's full-width bars, Gemma's
+# turns and images, Command-R's capitals, sentence marks, fill-in-the-middle marks, Mistral's and Llama 2's brackets,
+# BERT's, reasoning and tool marks.
 _CONTROL_TOKENS = re.compile(
     r"<\|[^<>|\s]{1,64}\|>|\[\|[^\[\]|\s]{1,64}\|\]|<｜[^<>｜]{1,64}｜>|</?(?:start|end)_of_(?:turn|image|audio)>|<[A-Z_]{3,32}_TOKEN>"
     r"|</?s>|</?(?:bos|eos|pad|unk|mask|cls|sep|sop|eop)>|<(?:BOS|EOS|PAD|UNK|MASK|CLS|SEP)>"
