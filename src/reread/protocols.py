@@ -31,6 +31,8 @@ class Scored:
     """Tokens of the shared prefix."""
     n_computed_tokens: int
     """Tokens that went through the model, prefix counted as often as it was computed; for the ledger."""
+    n_shared_tokens: int = 0
+    """Tokens of the prefix that were computed for another request of the same call, and so not for this one."""
 
 
 class Embedder(Protocol):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from reread.errors import ReaderError
+from reread.reading.likelihood import not_finite
+from reread.reading.prefill import Shared, batches, prefill, select_rows
 from reread.runs import content_seed
 from reread.types import Sample
 
@@ -51,14 +55,17 @@ def generate_samples(
     n_drawn = 1 if temperature == 0 else n
     stops = _Stops(reader, [text for text in stop if text])
     results: list[list[Sample]] = [[] for _ in texts]
-    costs = [(len(ids) + max_tokens) * n_drawn for ids in encoded]
-
-    def work(batch: list[int]) -> list[_Row]:
-        numbers = range(first, first + n_drawn)
-        return _generate_batch(reader, texts, encoded, batch, numbers, temperature, max_tokens, seed, stops)
-
+    # Every row's cache grows to the whole length of its prompt and generation.
+    widths = [n_drawn * (len(ids) + max_tokens) // max(1, len(ids)) for ids in encoded]
     with torch.inference_mode():
-        for batch in reader.batches(costs):
+        for batch, shared in batches(reader, encoded, widths):
+
+            def work(part: list[int], shared: Shared | None = shared) -> list[_Row]:
+                numbers = range(first, first + n_drawn)
+                return _generate_batch(
+                    reader, texts, encoded, part, numbers, temperature, max_tokens, seed, stops, shared
+                )
+
             for row in reader.in_memory(work, batch):
                 text = stops.text_of(row.ids)
                 sample = Sample(
@@ -89,13 +96,20 @@ def _generate_batch(
     max_tokens: int,
     seed: int,
     stops: _Stops,
+    shared: Shared | None,
 ) -> list[_Row]:
     import numpy as np
     import torch
 
-    ids, mask, positions = reader.pad_left([encoded[i] for i in batch])
-    output = reader.model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=1)
-    cache = output.past_key_values
+    if reader.cache_kind == "recurrent" and len(batch) > 1:
+        # Padding would enter the state: each prompt by itself.
+        return [
+            row
+            for i in batch
+            for row in _generate_batch(reader, texts, encoded, [i], numbers, temperature, max_tokens, seed, stops, None)
+        ]
+    state = prefill(reader, [encoded[i] for i in batch], shared)
+    cache = state.cache
     rows = []
     for i in batch:
         for k in numbers:
@@ -105,12 +119,10 @@ def _generate_batch(
             rows.append(_Row(i, k, draws))
     owners = torch.arange(len(batch), device=reader.device).repeat_interleave(len(numbers))
     if len(numbers) > 1:
-        cache.batch_select_indices(owners)
-    logits_RxV = output.logits[:, -1][owners].float()
-    position_R = positions[owners, -1]
-    if mask is None:
-        mask = torch.ones_like(ids)
-    mask = mask[owners]
+        select_rows(cache, owners)
+    logits_RxV = state.logits_BxV[owners]
+    position_R = state.last_B[owners]
+    mask = owners.new_ones(len(rows), state.n_slots) if state.mask_BxP is None else state.mask_BxP[owners]
     slots = list(range(len(rows)))
     ended = [False] * len(rows)
     for step in range(max_tokens):
@@ -120,6 +132,8 @@ def _generate_batch(
         for r, token, logprob, suspect in zip(slots, tokens_R.tolist(), logprobs_R.tolist(), suspects, strict=True):
             if ended[r]:
                 continue
+            if math.isnan(logprob):
+                raise ReaderError(not_finite(reader))
             rows[r].ids.append(token)
             rows[r].logprob += logprob
             ended[r] = suspect and stops.ends(rows[r])
@@ -129,17 +143,18 @@ def _generate_batch(
         # Rows that ended are cut out once they are a quarter of the batch: copying the cache costs as well.
         if len(going) <= 0.75 * len(slots):
             keep = torch.tensor(going, device=reader.device)
-            cache.batch_select_indices(keep)
+            select_rows(cache, keep)
             mask, position_R, tokens_R = mask[keep], position_R[keep], tokens_R[keep]
             slots = [slots[j] for j in going]
         mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
         position_R = position_R + 1
-        output = reader.model(
+        output = reader.forward(
             input_ids=tokens_R[:, None],
             attention_mask=mask,
             position_ids=position_R[:, None],
             past_key_values=cache,
             use_cache=True,
+            n_logits=1,
         )
         cache = output.past_key_values
         logits_RxV = output.logits[:, -1].float()
@@ -194,7 +209,9 @@ class _Stops:
     def __init__(self, reader: HfReader, strings: Sequence[str]) -> None:
         self.reader = reader
         self.strings = list(strings)
-        self.end_tokens = _end_tokens(reader)
+        # A control token leaves no text behind to find: as a stop string it is an end token.
+        controls = {str(token): i for i, token in reader.tokenizer.added_tokens_decoder.items() if token.special}
+        self.end_tokens = _end_tokens(reader) | {controls[text] for text in strings if text in controls}
         self._suspect_V = self._suspects_of_vocabulary()
 
     def suspects(self, tokens_R: torch.Tensor) -> list[bool]:

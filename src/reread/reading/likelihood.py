@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from reread.errors import ReaderError
 from reread.protocols import Scored
+from reread.reading.prefill import Prefilled, Shared, batches, prefill, select_rows
 
 if TYPE_CHECKING:
     import torch
@@ -31,16 +33,28 @@ def score_requests(reader: HfReader, requests: Sequence[tuple[str, Sequence[str]
     for request in tokens:
         reader.check_length(len(request.prefix), max(map(len, request.continuations)) - 1)
     results: list[Scored | None] = [None] * len(tokens)
+    score = _score_wholly if reader.cache_kind == "recurrent" else _score_batch
     # A row's share of memory: its prefix, and a copy of its cache for every continuation of several tokens.
-    costs = [len(t.prefix) * max(1, sum(len(c) > 1 for c in t.continuations)) for t in tokens]
-
-    def work(batch: list[int]) -> list[Scored]:
-        return _score_batch(reader, [tokens[i] for i in batch])
-
+    widths = [max(1, sum(len(c) > 1 for c in t.continuations)) for t in tokens]
     with torch.inference_mode():
-        for batch in reader.batches(costs):
-            for i, scored in zip(batch, reader.in_memory(work, batch), strict=True):
-                results[i] = scored
+        for batch, shared in batches(reader, [t.prefix for t in tokens], widths):
+
+            def work(part: list[int], shared: Shared | None = shared) -> list[Scored]:
+                return score(reader, [tokens[i] for i in part], shared)
+
+            scored = reader.in_memory(work, batch)
+            if shared is not None:
+                # The shared beginning is charged to the first that used it.
+                first = scored[0]
+                scored[0] = replace(
+                    first,
+                    n_computed_tokens=first.n_computed_tokens + shared.n_new,
+                    n_shared_tokens=first.n_shared_tokens - shared.n_new,
+                )
+            for i, one in zip(batch, scored, strict=True):
+                if any(map(math.isnan, one.logprobs)):
+                    raise ReaderError(not_finite(reader))
+                results[i] = one
     return [scored for scored in results if scored is not None]
 
 
@@ -75,31 +89,71 @@ def tokenise(reader: HfReader, requests: Sequence[tuple[str, Sequence[str]]]) ->
     return tokens
 
 
-def _score_batch(reader: HfReader, batch: list[_Tokens]) -> list[Scored]:
+def _score_batch(reader: HfReader, batch: list[_Tokens], shared: Shared | None) -> list[Scored]:
     """One forward pass over the prefixes, one over the tails of the longer continuations."""
-    ids, mask, positions = reader.pad_left([request.prefix for request in batch])
     long = [(b, c) for b, request in enumerate(batch) for c, row in enumerate(request.continuations) if len(row) > 1]
-    output = reader.model(
-        input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=bool(long), logits_to_keep=1
-    )
-    first_logits_BxV = output.logits[:, -1].float()
+    state = prefill(reader, [request.prefix for request in batch], shared, keep_cache=bool(long))
     firsts = [[row[0] for row in request.continuations] for request in batch]
-    logprobs = _gather_first(first_logits_BxV, firsts)
+    logprobs = _gather_first(state.logits_BxV, firsts)
     if long:
         rows = [batch[b].continuations[c] for b, c in long]
-        owners = [b for b, _ in long]
-        tails = _score_tails(reader, output.past_key_values, mask, positions, owners, rows)
-        for (b, c), tail in zip(long, tails, strict=True):
+        for (b, c), tail in zip(long, _score_tails(reader, state, [b for b, _ in long], rows), strict=True):
             logprobs[b][c] += tail
+    n_shared = shared.n_tokens if shared else 0
     return [
         Scored(
             logprobs=tuple(logprobs[b]),
             n_tokens=tuple(map(len, request.continuations)),
             n_prompt_tokens=len(request.prefix),
-            n_computed_tokens=len(request.prefix) + sum(len(row) - 1 for row in request.continuations),
+            n_computed_tokens=len(request.prefix) - n_shared + sum(len(row) - 1 for row in request.continuations),
+            n_shared_tokens=n_shared,
         )
         for b, request in enumerate(batch)
     ]
+
+
+def _score_wholly(reader: HfReader, batch: list[_Tokens], _: Shared | None) -> list[Scored]:
+    """Prefix and continuation together, for caches that cannot be continued; each request by itself.
+
+    Padded on the right without a mask: in a causal model, recurrent or not, what follows changes nothing.
+    """
+    import torch
+
+    found = []
+    for request in batch:
+        # Continuations that differ in their last token alone share a row.
+        inputs = list(dict.fromkeys(tuple(row[:-1]) for row in request.continuations))
+        longest = max(map(len, inputs))
+        ids = [[*request.prefix, *row, *[0] * (longest - len(row))] for row in inputs]
+        reader.check_ids(ids)
+        output = reader.forward(
+            input_ids=torch.tensor(ids, device=reader.device), use_cache=False, n_logits=longest + 1
+        )
+        logits_RxTxV = output.logits.float()
+        norm_RxT = torch.logsumexp(logits_RxTxV, dim=-1)
+        logprobs = []
+        for row in request.continuations:
+            r = inputs.index(tuple(row[:-1]))
+            steps = torch.arange(len(row), device=reader.device)
+            chosen = logits_RxTxV[r, steps, torch.tensor(row, device=reader.device)] - norm_RxT[r, : len(row)]
+            logprobs.append(float(chosen.double().sum()))
+        found.append(
+            Scored(
+                logprobs=tuple(logprobs),
+                n_tokens=tuple(map(len, request.continuations)),
+                n_prompt_tokens=len(request.prefix),
+                n_computed_tokens=sum(len(request.prefix) + len(row) for row in inputs),
+            )
+        )
+    return found
+
+
+def not_finite(reader: HfReader) -> str:
+    """The sentence about a model whose output is no number."""
+    return (
+        f"{reader.spec} computes values that are no numbers (NaN); its weights are damaged, or its dtype "
+        "overflows: try dtype float32 or bfloat16"
+    )
 
 
 def _gather_first(logits_BxV: torch.Tensor, firsts: list[list[int]]) -> list[list[float]]:
@@ -112,32 +166,26 @@ def _gather_first(logits_BxV: torch.Tensor, firsts: list[list[int]]) -> list[lis
     return [row[: len(first)] for row, first in zip(values, firsts, strict=True)]
 
 
-def _score_tails(
-    reader: HfReader,
-    cache: Any,
-    mask: torch.Tensor | None,
-    positions: torch.Tensor,
-    owners: list[int],
-    rows: list[list[int]],
-) -> list[float]:
+def _score_tails(reader: HfReader, state: Prefilled, owners: list[int], rows: list[list[int]]) -> list[float]:
     """Log-probability of every row's tokens after its first, given the cache of its owner's prefix."""
     import torch
 
     index = torch.tensor(owners, device=reader.device)
-    cache.batch_select_indices(index)
+    select_rows(state.cache, index)
     longest = max(map(len, rows)) - 1
     # Padded on the right: what follows a row's own tokens cannot change them.
     inputs = torch.tensor([row[:-1] + [0] * (longest + 1 - len(row)) for row in rows], device=reader.device)
     targets = torch.tensor([row[1:] + [0] * (longest + 1 - len(row)) for row in rows], device=reader.device)
     valid = torch.tensor([[i < len(row) - 1 for i in range(longest)] for row in rows], device=reader.device)
     steps = torch.arange(1, longest + 1, device=reader.device)
-    past = torch.ones_like(positions)[index] if mask is None else mask[index]
-    output = reader.model(
+    past = inputs.new_ones(len(rows), state.n_slots) if state.mask_BxP is None else state.mask_BxP[index]
+    output = reader.forward(
         input_ids=inputs,
         attention_mask=torch.cat([past, torch.ones_like(inputs)], dim=1),
-        position_ids=positions[index, -1:] + steps,
-        past_key_values=cache,
+        position_ids=state.last_B[index, None] + steps,
+        past_key_values=state.cache,
         use_cache=True,
+        n_logits=longest,
     )
     logits_RxTxV = output.logits.float()
     chosen = logits_RxTxV.gather(2, targets[..., None])[..., 0] - torch.logsumexp(logits_RxTxV, dim=-1)

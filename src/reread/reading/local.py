@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from reread import flops
 from reread.errors import MissingExtra, ReaderError, UsageError
 from reread.inert import neutralise
 from reread.protocols import Scored
+from reread.reading.prefill import cache_kind
 from reread.types import Sample
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ class HfReader:
         system: str | None = None,
         top_p: float = 1.0,
         add_special_tokens: bool = True,
+        share_prefixes: bool = True,
         progress: Callable[[int, int | None], None] | None = None,
     ) -> None:
         self.spec = f"hf:{path}"
@@ -63,15 +66,26 @@ class HfReader:
         self.max_length: int = max_length or _max_length(config, self.tokenizer)
         self.n_params: float | None = float(flops.multiplying_weights(self.model))
         self.n_layers: int = config.num_hidden_layers
-        heads: int = config.num_attention_heads
-        self.d_attention: int = heads * (getattr(config, "head_dim", None) or config.hidden_size // heads)
+        heads: int = getattr(config, "num_attention_heads", 0)  # none in a state-space model
+        head_dim = getattr(config, "head_dim", None) or config.hidden_size // max(1, heads)
+        self.d_attention: int = heads * head_dim
         on_gpu = self.device.type == "cuda"
         self.batch_tokens = batch_tokens or (GPU_BATCH_TOKENS if on_gpu else CPU_BATCH_TOKENS)
         has_template = bool(getattr(self.tokenizer, "chat_template", None))
         if chat and not has_template:
             raise ReaderError(f"{self.spec} has no chat template; set chat: false to give it prompts as they are")
         self.chat: bool = has_template if chat is None else chat
-        self.control_tokens: tuple[str, ...] = tuple(sorted(set(self.tokenizer.all_special_tokens)))
+        # all_special_tokens leaves out those that only the tokenizer's own file names.
+        added = self.tokenizer.added_tokens_decoder.values()
+        named = {token.content for token in added if token.special} | set(self.tokenizer.all_special_tokens)
+        self.control_tokens: tuple[str, ...] = tuple(sorted(named))
+        self.cache_kind = cache_kind(self.model)
+        self.share_prefixes = share_prefixes
+        takes = inspect.signature(self.model.forward).parameters
+        self.keeps_logits = "logits_to_keep" in takes
+        self.takes_positions = "position_ids" in takes
+        self.cache_name = "past_key_values" if "past_key_values" in takes else "cache_params"
+        self.n_embeddings: int = self.model.get_input_embeddings().num_embeddings
         self.stop_masks: dict[str, torch.Tensor] = {}
         self._vocabulary_texts: list[str] | None = None
 
@@ -86,8 +100,11 @@ class HfReader:
         )
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of a text as the model would see it."""
-        return len(self.encode([text])[0])
+        """Tokens of a prompt as the model would see it, the chat template's own included where `generate` writes it.
+
+        A log-likelihood's prefix goes without the template, so for a chat reader's this is an upper bound.
+        """
+        return len(self.encode_prompts([self._wrap(text) if self.chat else text])[0])
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of texts, with the special tokens that the tokenizer adds by default."""
@@ -170,20 +187,52 @@ class HfReader:
                 f"{self.max_length}; retrieve fewer or shorter passages (budget_tokens)"
             )
 
-    def batches(self, costs: Sequence[int], *, budget: int | None = None) -> Iterator[list[int]]:
-        """Indices in batches of like cost, the dearest first (so that running out of memory shows at once).
+    def batches(
+        self, lengths: Sequence[int], widths: Sequence[int], *, done: int = 0, total: int | None = None
+    ) -> Iterator[list[int]]:
+        """Indices in batches of like length, the longest first (so that running out of memory shows at once).
 
-        A batch's padded size stays within the token budget; a single item may exceed it.
+        A batch's padded size, each item counted `widths` times, stays within the token budget; a single item
+        may exceed it. done, total: where this part stands in the whole, for progress.
         """
-        budget = budget or self.batch_tokens
-        order = sorted(range(len(costs)), key=lambda i: (-costs[i], i))
-        done = 0
-        while done < len(order):
-            size = max(1, budget // max(1, costs[order[done]]))
-            yield order[done : done + size]
-            done += len(order[done : done + size])
+        total = len(lengths) if total is None else total
+        order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+        at = 0
+        while at < len(order):
+            longest, width, end = max(1, lengths[order[at]]), widths[order[at]], at + 1
+            while end < len(order) and longest * (width + widths[order[end]]) <= self.batch_tokens:
+                width += widths[order[end]]
+                end += 1
+            yield order[at:end]
+            at = end
             if self.progress is not None:
-                self.progress(min(done, len(order)), len(order))
+                self.progress(min(done + at, total), total)
+
+    def forward(self, *, n_logits: int, **inputs: Any) -> Any:
+        """The model's output with logits after the last `n_logits` tokens, its cache under `past_key_values`.
+
+        Names that the model does not take are left out; recurrent models get no mask (their rows have no padding).
+        """
+        if self.keeps_logits:
+            inputs["logits_to_keep"] = n_logits
+        if not self.takes_positions:
+            inputs.pop("position_ids", None)
+        if self.cache_kind == "recurrent":
+            inputs.pop("attention_mask", None)
+        if self.cache_name != "past_key_values" and "past_key_values" in inputs:
+            inputs[self.cache_name] = inputs.pop("past_key_values")
+        output = self.model(**{name: value for name, value in inputs.items() if value is not None})
+        if not self.keeps_logits:
+            output.logits = output.logits[:, -n_logits:]
+        if inputs.get("use_cache"):
+            cache = getattr(output, self.cache_name, None)
+            if not hasattr(cache, "layers"):
+                raise ReaderError(
+                    f"{self.spec} ({type(self.model).__name__}) gives no cache that generation can continue; "
+                    "use the forms cloze or letters"
+                )
+            output.past_key_values = cache
+        return output
 
     def in_memory(self, work: Callable[[list[int]], list[Result]], batch: list[int]) -> list[Result]:
         """The work's results on a batch; where the device's memory does not suffice, on its halves.
@@ -206,6 +255,14 @@ class HfReader:
         middle = len(batch) // 2
         return self.in_memory(work, batch[:middle]) + self.in_memory(work, batch[middle:])
 
+    def check_ids(self, rows: Sequence[Sequence[int]]) -> None:
+        """Raise ReaderError where the tokenizer names a token that the model has no embedding for."""
+        if (largest := max(map(max, rows))) >= self.n_embeddings:
+            raise ReaderError(
+                f"the tokenizer of {self.spec} gives token {largest}, but the model knows {self.n_embeddings}; "
+                "the checkpoint's tokenizer and weights do not belong together"
+            )
+
     def pad_left(self, rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
         """ids, attention mask (None where nothing is padded: the faster path), positions; (rows, longest)."""
         import numpy as np
@@ -213,6 +270,7 @@ class HfReader:
 
         longest = max(map(len, rows))
         ids = np.zeros((len(rows), longest), dtype=np.int64)
+        self.check_ids(rows)
         lengths = np.array([len(row) for row in rows])
         for i, row in enumerate(rows):
             ids[i, longest - len(row) :] = row
@@ -248,7 +306,7 @@ def _load(path: str, device: str | None, dtype: str | None) -> tuple[Any, Any]:
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if dtype is None:
-        dtype = "float32" if device == "cpu" else "bfloat16"
+        dtype = "bfloat16" if device != "cpu" and torch.cuda.is_available() else "float32"
     settings: dict[str, Any] = {"dtype": getattr(torch, dtype, None)}
     if not isinstance(settings["dtype"], torch.dtype):
         raise UsageError(f"dtype {dtype!r} is not known; use float32, bfloat16 or float16")
