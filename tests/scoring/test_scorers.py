@@ -166,11 +166,33 @@ def test_short_equality_is_symmetric(a: str, b: str) -> None:
         (r"\fbox{7}", "7"),
         (r"\boxed{\{1,2\}}", r"\{1,2\}"),
         (r"\boxed{}", ""),
+        (r"\boxed 5 apples", "5"),
+        (r"\boxed $5$", "5"),
+        (r"\boxed $", None),
+        (r"\boxed{3} or \boxed $$", "3"),
         ("none", None),
     ],
 )
 def test_boxed_content_has_balanced_braces(text: str, content: str | None) -> None:
     assert last_boxed(text) == content
+
+
+@given(st.lists(st.sampled_from(["\\boxed", "\\fbox", "{", "}", "\\{", "\\}", "\\", " ", "a", "$", "5"]), max_size=14))
+def test_whatever_stands_in_a_reply_a_box_is_read_or_not(parts: list[str]) -> None:
+    """Reference: a box's content ends where as many braces were closed as opened."""
+    text = "".join(parts)
+    content = last_boxed(text)
+    assert content is None or content in text
+    bare = text.replace("\\{", "  ").replace("\\}", "  ")
+    begun = bare.rfind("\\boxed{")
+    if begun >= 0 and bare.rfind("\\boxed") == begun and "\\fbox" not in bare[begun:]:
+        ends = [
+            i
+            for i in range(begun + 7, len(bare))
+            if bare[begun + 6 : i + 1].count("{") == bare[begun + 6 : i + 1].count("}")
+        ]
+        if ends:
+            assert content == text[begun + 7 : ends[0]].strip()
 
 
 def test_the_kind_comes_from_the_options_or_the_loader() -> None:

@@ -38,16 +38,19 @@ def after_answer_sentences(text: str) -> list[str]:
 def last_boxed(text: str) -> str | None:
     """The content of the last \\boxed{} or \\fbox{} with balanced braces; None where there is none."""
     at = max(text.rfind("\\boxed"), text.rfind("\\fbox"))
+    closes: dict[int, int] | None = None
     while at >= 0:
         brace = at + (6 if text.startswith("\\boxed", at) else 5)
         while brace < len(text) and text[brace] == " ":
             brace += 1
         if brace < len(text) and text[brace] == "{":
-            content = _balanced(text, brace)
-            if content is not None:
-                return content.strip()
-        elif brace > at + 6 and brace < len(text):  # \boxed 5
-            return text[brace:].split("$")[0].split()[0]
+            closes = _closing_braces(text) if closes is None else closes
+            if brace in closes:
+                return text[brace + 1 : closes[brace]].strip()
+        elif brace > at + 6 and brace < len(text):  # \boxed 5, \boxed $5$
+            words = text[brace:].lstrip("$ ").split("$")[0].split()
+            if words:
+                return words[0]
         at = max(text.rfind("\\boxed", 0, at), text.rfind("\\fbox", 0, at))
     return None
 
@@ -57,14 +60,14 @@ def _line_from(text: str, start: int) -> str:
     return line.split("\n", 1)[0].strip()
 
 
-def _balanced(text: str, start: int) -> str | None:
-    depth = 0
-    for i in range(start, len(text)):
-        if text[i] == "\\":
-            continue
-        if text[i] in "{}" and text[i - 1] == "\\":
-            continue
-        depth += (text[i] == "{") - (text[i] == "}")
-        if depth == 0:
-            return text[start + 1 : i]
-    return None
+def _closing_braces(text: str) -> dict[int, int]:
+    """Where each opening brace is closed; found in one pass, as a runaway reply may open thousands. \\{ is no brace."""
+    closes = {}
+    opened = []
+    for place, character in enumerate(text):
+        if character in "{}" and text[place - 1 : place] != "\\":
+            if character == "{":
+                opened.append(place)
+            elif opened:
+                closes[opened.pop()] = place
+    return closes
