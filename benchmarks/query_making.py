@@ -17,10 +17,10 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from reread.answering.answer import Stack, answer
-from reread.answering.arms import Arm, parse_arm
+from reread.answering.arms import parse_arm
 from reread.answering.passages import Found, PassageFinder
 from reread.answering.settings import Settings
 from reread.benchmarks import load_benchmark
@@ -48,7 +48,7 @@ class Given(PassageFinder):
         super().__init__(None, settings)
         self._given = found
 
-    def find(self, questions: Sequence[Question], arm: Arm, others: Sequence[Question] = ()) -> list[Found]:
+    def find(self, questions: Sequence[Question], *_: Any) -> list[Found]:
         return [Found(tuple(self._given[question.id].hits[: self.settings.k])) for question in questions]
 
 

@@ -73,6 +73,9 @@ def eval_(
     fetch_k: Annotated[
         int, typer.Option(min=1, rich_help_panel=SEARCH, help="Hits that reranking, fusion and MMR choose from.")
     ] = 100,
+    consistency_k: Annotated[
+        int, typer.Option(min=1, rich_help_panel=SEARCH, help="Hits that the reranker consistency reads, each alone.")
+    ] = 10,
     mmr_lambda: Annotated[
         float, typer.Option(min=0, max=1, rich_help_panel=SEARCH, help="MMR: relevance (1) against novelty (0).")
     ] = 0.7,
@@ -181,6 +184,7 @@ def eval_(
             "order": order.value,
             "numbered": numbered,
             "titles": titles,
+            "consistency_k": consistency_k,
             "adaptive": adaptive,
             "judge": judge,
         },

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from reread.answering.answer import Stack, answer
-from reread.answering.arms import Arm
+from reread.answering.arms import Arm, parse_arm
 from reread.protocols import Progress
+from reread.retrieval.written import WRITINGS
 from reread.runs import JsonLines, RunFolder
 from reread.types import Answer, Hit, Question
 
@@ -22,6 +23,8 @@ QUESTIONS_AT_ONCE = 64
 
 MAX_TEXT_CHARS = 20_000
 """A sample's text is kept up to this length; a reader may write without end."""
+MAX_QUERY_CHARS = 200
+"""Of each query that a reader wrote."""
 
 
 class Written:
@@ -132,6 +135,11 @@ def answer_row(
         row["n_dropped"] = given.n_dropped
     if given.bits_per_byte is not None:
         row["bits_per_byte"] = given.bits_per_byte
+    if given.sources:
+        row["sources"] = {name: list(ids) for name, ids in given.sources.items()}
+    if (parse_arm(given.arm).query or stack.settings.query) in WRITINGS and given.queries:
+        row["queries"] = [query[:MAX_QUERY_CHARS] for query in given.queries]
+        row["query_fallback"] = given.query_fallback
     return row
 
 

@@ -44,7 +44,11 @@ def cells(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, Ce
 
 
 def arm_score(cell: Cell) -> dict[str, Any]:
-    """n, accuracy with Wilson's 95 % interval, answers unparsed, answers with passages dropped, mean cost, F1."""
+    """n, accuracy with Wilson's 95 % interval, answers unparsed, answers with passages dropped, mean cost, F1.
+
+    Where a reader was to write the queries: `query_fallbacks`, the questions searched with as they are, since it wrote
+    none that can be used.
+    """
     rows = list(cell.rows.values())
     n = len(rows)
     correct = math.fsum(float(row["score"]) for row in rows)
@@ -60,6 +64,12 @@ def arm_score(cell: Cell) -> dict[str, Any]:
         "flops_by_stage": {stage: math.fsum(row["flops"].get(stage, 0.0) for row in rows) / n for stage in STAGES if n},
         "tokens_per_question": sum(row["n_prompt_tokens"] + row["n_tokens"] for row in rows) / n if n else None,
     }
+    counts = [len(row["samples"]) for row in rows if "samples" in row]
+    if counts:
+        score["samples_per_question"] = sum(counts) / len(counts)
+    fallbacks = [row["query_fallback"] for row in rows if "query_fallback" in row]
+    if fallbacks:
+        score["query_fallbacks"] = sum(fallbacks)
     with_f1 = [row["f1"] for row in rows if row.get("f1") is not None]
     if with_f1:
         score["f1"] = math.fsum(with_f1) / len(with_f1)

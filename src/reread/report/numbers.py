@@ -99,6 +99,13 @@ def count(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) < 1e6 else power_of_ten(value)
 
 
+def samples(mean: float | None) -> str:
+    """8.0 → "8", 3.417 → "3.4": whole where every question took as many."""
+    if mean is None:
+        return DASH
+    return count(mean) if float(mean).is_integer() else f"{mean:.1f}"
+
+
 def multiplier_cell(found: Mapping[str, Any] | None) -> str:
     """A multiplier with its mark for extrapolation."""
     if not found or found.get("value") is None:

@@ -75,13 +75,16 @@ def score_rows(run: Run, scores: BenchmarkScores) -> Table:
     with_f1 = any(score.get("f1") is not None for score in cells_of)
     with_bits = any(score.get("gold_bits_per_byte") is not None for score in cells_of)
     with_dropped = any(score.get("passages_dropped") for score in cells_of)
+    with_fallbacks = any(score.get("query_fallbacks") is not None for score in cells_of)
+    with_samples = any((score.get("samples_per_question") or 0) > 1 for score in cells_of)
     with_random = any(rung.against_random(arm) for rung in scores.rungs for arm in rung.arms)
     many = len(scores.rungs) > 1
     compare = any(rung.comparisons for rung in scores.rungs)
     head = ["arm", "n", "accuracy", "95 % interval"]
     head += [f"over {scores.references}", "95 % interval", "p", "mended", "broken"] * compare
     head += ["over random", "p"] * with_random
-    head += ["unparsed"] + ["passages dropped"] * with_dropped + ["FLOPs a question"]
+    head += ["unparsed"] + ["passages dropped"] * with_dropped + ["no query written"] * with_fallbacks
+    head += ["samples a question"] * with_samples + ["FLOPs a question"]
     head += ["F1"] * with_f1 + ["bits per byte of the gold option"] * with_bits + ["published"] * published
     rows = []
     for rung in scores.rungs:
@@ -107,6 +110,10 @@ def score_rows(run: Run, scores: BenchmarkScores) -> Table:
             row.append(Cell(numbers.count(score.get("unparsed"))))
             if with_dropped:
                 row.append(Cell(numbers.count(score.get("passages_dropped"))))
+            if with_fallbacks:
+                row.append(Cell(numbers.count(score.get("query_fallbacks"))))
+            if with_samples:
+                row.append(Cell(numbers.samples(score.get("samples_per_question"))))
             row.append(Cell(numbers.power_of_ten(score.get("flops_per_question"))))
             if with_f1:
                 row.append(Cell(numbers.percent(score.get("f1"))))

@@ -160,11 +160,28 @@ def _of_one_reader(scores: BenchmarkScores) -> Table:
         if with_random:
             cells.append(_over(rung.against_random(arm)))
         table.add_row(*cells, numbers.count(score.get("unparsed")))
-    dropped = {arm: score["passages_dropped"] for arm, score in rung.arms.items() if score.get("passages_dropped")}
-    if dropped:
-        listed = ", ".join(f"{escape(arm)} {numbers.count(n)}" for arm, n in dropped.items())
-        table.caption, table.caption_justify = f"answers with passages dropped from the prompt: {listed}", "left"
+    notes = {
+        "answers with passages dropped from the prompt": _counted(rung, "passages_dropped"),
+        "questions searched with as they are, no query written": _counted(rung, "query_fallbacks"),
+        "samples a question": {
+            arm: numbers.samples(drawn)
+            for arm, score in rung.arms.items()
+            if (drawn := score.get("samples_per_question")) is not None and not float(drawn).is_integer()
+        },
+    }
+    lines = [
+        f"{said}: {', '.join(f'{escape(arm)} {value}' for arm, value in of_arms.items())}"
+        for said, of_arms in notes.items()
+        if of_arms
+    ]
+    if lines:
+        table.caption, table.caption_justify = "\n".join(lines), "left"
     return table
+
+
+def _counted(rung: Rung, name: str) -> dict[str, str]:
+    """Arm → its count of that name, where there is something to count."""
+    return {arm: numbers.count(score[name]) for arm, score in rung.arms.items() if score.get(name)}
 
 
 def _table(title: str) -> Table:
