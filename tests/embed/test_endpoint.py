@@ -18,7 +18,7 @@ from reread.embed import make_embedder
 from reread.embed.endpoint import EndpointEmbedder
 from reread.embed.unit import qwen3_query_prompt
 from reread.errors import BadVectors, RereadError, UsageError
-from reread.retrieval.rerank import EndpointReranker
+from reread.retrieval.rerank_endpoint import EndpointReranker
 from reread.types import Passage
 
 Answer = Callable[[dict[str, Any]], tuple[int, Any]]

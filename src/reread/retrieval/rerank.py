@@ -7,23 +7,42 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from reread.errors import RereadError, UsageError
-from reread.http import JsonClient, split_endpoint
 from reread.protocols import Reranker
 from reread.retrieval.crossencoder import make_cross_encoder
-from reread.types import Hit, Passage
+from reread.retrieval.rerank_endpoint import EndpointReranker
+from reread.types import Hit
 
 
-def make_reranker(spec: str, *, batch_size: int = 16, device: str | None = None) -> Reranker:
+def make_reranker(
+    spec: str,
+    *,
+    batch_size: int | None = None,
+    device: str | None = None,
+    instruction: str | None = None,
+    precision: str | None = None,
+) -> Reranker:
     """The reranker that the spec names: `ce:NAME_OR_PATH` (a cross-encoder) or `openai:MODEL@URL` (URL/rerank).
 
-    Raises UsageError for another spec or a model that cannot rerank, MissingExtra where its package is missing.
+    batch_size: pairs at once at most (by default by their tokens; 32 for an endpoint). instruction: what counts as
+    relevant, for Qwen3-Reranker; None takes its own. device, precision: of a cross-encoder.
+
+    Raises UsageError for another spec, a model that cannot rerank or a setting that it does not have, MissingExtra
+    where its package is missing.
     """
     kind, _, name = spec.partition(":")
     if kind == "ce" and name:
-        return make_cross_encoder(name, batch_size=batch_size, device=device)
+        return make_cross_encoder(
+            name, batch_size=batch_size, device=device, instruction=instruction, precision=precision
+        )
     if kind == "openai" and name:
-        return EndpointReranker(name)
-    raise UsageError(f"unknown reranker {spec!r}; use ce:NAME_OR_PATH or openai:MODEL@URL")
+        if instruction is not None or device is not None or precision is not None:
+            raise UsageError(f"{spec} runs elsewhere: instruction, device and precision are its server's settings")
+        return EndpointReranker(name, batch_size=batch_size)
+    if spec == "consistency":
+        raise UsageError("the reranker consistency needs a reader; give it to an arm (ask, probe), not to a search")
+    raise UsageError(
+        f"unknown reranker {spec!r}; use ce:NAME_OR_PATH, openai:MODEL@URL, or consistency in an arm, with a reader"
+    )
 
 
 def rerank(query: str, hits: Sequence[Hit], reranker: Reranker) -> list[Hit]:
@@ -34,37 +53,17 @@ def rerank(query: str, hits: Sequence[Hit], reranker: Reranker) -> list[Hit]:
     if not hits:
         return []
     scores = reranker.score(query, [hit.passage for hit in hits])
-    if len(scores) != len(hits) or not all(math.isfinite(score) for score in scores):
-        raise RereadError(f"{reranker.spec} gave {len(scores)} scores for {len(hits)} passages, or NaN among them")
+    if len(scores) != len(hits):
+        raise RereadError(f"{reranker.spec} gave {len(scores)} scores for {len(hits)} passages; it must give one each")
+    if not all(math.isfinite(score) for score in scores):
+        n_bad = sum(not math.isfinite(score) for score in scores)
+        raise RereadError(
+            f"{reranker.spec} gave NaN or infinity for {n_bad} of {len(hits)} passages; its weights are damaged or "
+            "overflow: try precision float32 or another model"
+        )
     stage = reranker.spec.partition(":")[0]
     order = sorted(range(len(hits)), key=lambda i: -scores[i])
     return [
         replace(hits[i], rank=rank, score=float(scores[i]), stages={**hits[i].stages, stage: float(scores[i])})
         for rank, i in enumerate(order, 1)
     ]
-
-
-class EndpointReranker:
-    """`openai:MODEL@URL`: posts to URL/rerank, the shape that vLLM, llama.cpp, TEI-likes and Jina serve."""
-
-    def __init__(self, name: str) -> None:
-        self.spec = f"openai:{name}"
-        self.flops = 0.0
-        self._model, url = split_endpoint(self.spec)
-        self._client = JsonClient(url)
-
-    def score(self, query: str, passages: Sequence[Passage]) -> list[float]:
-        """relevance_score of every passage, in the order given."""
-        if not passages:
-            return []
-        documents = [f"{passage.title}\n{passage.text}" if passage.title else passage.text for passage in passages]
-        answer = self._client.post(
-            "/rerank", {"model": self._model, "query": query, "documents": documents, "top_n": len(documents)}
-        )
-        try:
-            scores = {int(item["index"]): float(item["relevance_score"]) for item in answer["results"]}
-            return [scores[i] for i in range(len(passages))]
-        except (KeyError, TypeError, ValueError) as error:
-            raise RereadError(
-                f"{self.spec} did not score all of {len(passages)} passages in the shape of /rerank ({error!r})"
-            ) from error
