@@ -231,6 +231,14 @@ def test_answers_and_questions_are_inert_before_the_judge() -> None:
     assert sum(line.startswith("Same answer:") for line in prompt.splitlines()) == 4
 
 
+def test_a_pair_that_does_not_fit_the_reader_stays_apart() -> None:
+    reader = DiceReader(judging(lambda one, other: "yes", "NYC", "New York City"))
+    reader.count_tokens, reader.max_length = lambda text: len(text.split()), 60  # type: ignore[attr-defined]
+    (judged,) = ask(None, "sc", [question()], reader, n_samples=16, judge=True)
+    assert len(judged.votes) == 2
+    assert not any("Same answer" in prompt for prompt in reader.prompts)
+
+
 def test_mathematics_and_letters_are_not_judged() -> None:
     reader = DiceReader(any_of("1/2", "0.5", "2"))
     (given_answer,) = ask(
@@ -358,6 +366,12 @@ def test_what_a_reader_took_part_in_is_found_for_each_reader_and_read_once(store
     (voted,) = ask(store, "rerank+sc", [question()], sees, finder=finder)
     assert len(sees.prompts) == n_prompts + 1  # the candidates were read before
     assert voted.flops["rerank"] == one.flops["rerank"] > 0  # and are charged again
+    stack = Stack(sees, finder, chosen, scorer_for("short"), {})
+    answer([question()], parse_arm("rerank+k2"), stack)
+    n_prompts = len(sees.prompts)
+    (diverse,) = answer([question()], parse_arm("rerank+k2+mmr"), stack)
+    assert len(sees.prompts) == n_prompts + 1  # other passages chosen from candidates that were read before
+    assert diverse.flops["rerank"] == one.flops["rerank"]
     (other,) = ask(store, "rerank", [question()], blind, finder=finder)
     assert [hit.score for hit in other.hits] == [1.0, 1.0, 1.0]
     assert other.hits != one.hits

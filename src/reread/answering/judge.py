@@ -63,9 +63,8 @@ def merge_judged(
     if new:
         if "generate" not in reader.can:
             raise ReaderError(f"the reader {reader.spec} cannot generate, so it cannot judge answers; leave judge out")
-        n_tokens = CHAT_MAX_TOKENS if getattr(reader, "chat", False) else MAX_TOKENS
         stop = () if getattr(reader, "chat", False) else ("\n",)
-        for prompt, given in zip(new, reader.generate(new, max_tokens=n_tokens, stop=stop), strict=True):
+        for prompt, given in zip(new, reader.generate(new, max_tokens=_max_tokens(reader), stop=stop), strict=True):
             stack.verdicts[prompt] = _verdict(given, reader)
     return [_merged(known, own, stack.verdicts) for known, own in zip(names, pairs, strict=True)]
 
@@ -87,7 +86,7 @@ def _pairs(question: Question, votes: Mapping[str, float], reader: Reader) -> di
     prompts = {}
     for pair in itertools.combinations(sorted(heard, key=lambda name: (len(name), name)), 2):
         prompt = judging_prompt(question, *pair, reader)
-        if count is None or context is None or count(prompt) + TEMPLATE_TOKENS + MAX_TOKENS <= context:
+        if count is None or context is None or count(prompt) + TEMPLATE_TOKENS + _max_tokens(reader) <= context:
             prompts[pair] = prompt
     return prompts
 
@@ -109,6 +108,10 @@ def judging_prompt(question: Question, one: str, other: str, reader: Reader) -> 
 
 def _case(question: str, one: str, other: str) -> str:
     return f"Question: {question}\nReply 1: {one[:MAX_ANSWER_CHARS]}\nReply 2: {other[:MAX_ANSWER_CHARS]}"
+
+
+def _max_tokens(reader: Reader) -> int:
+    return CHAT_MAX_TOKENS if getattr(reader, "chat", False) else MAX_TOKENS
 
 
 def _line(text: str) -> str:

@@ -46,28 +46,38 @@ class ConsistencyRanker:
 
         The first `consistency_k` hits by their scores, equal scores in the order of the search; the hits beyond keep
         their order behind them, with score 0, as nothing speaks for them on this scale. Stages gain "consistency".
+        Candidates that another arm had ranked are not read again, and are charged like the first time.
         """
-        settings = self.stack.settings
-        candidates = [own[: settings.consistency_k] for own in hits]
-        alone = parse_arm("docs")
-        views = [views_of(q, own, alone, settings) if own else [] for q, own in zip(questions, candidates, strict=True)]
-        readings = read_views(questions, views, alone, self.stack)
-        return [
-            (self._ordered(own, read, hits_of_question), math.fsum(r.prompt_flops + r.sample_flops for r in read))
-            for own, read, hits_of_question in zip(candidates, readings, hits, strict=True)
-        ]
+        known = self.stack.consistencies
+        candidates = [tuple(own[: self.stack.settings.consistency_k]) for own in hits]
+        keys = [(q.id, tuple(hit.passage.id for hit in own)) for q, own in zip(questions, candidates, strict=True)]
+        new = {key: (q, own) for key, q, own in zip(keys, questions, candidates, strict=True) if key not in known}
+        for key, scored in zip(new, self._scores(list(new.values())), strict=True):
+            known[key] = scored
+        return [(_ordered(own, known[key][0]), known[key][1]) for key, own in zip(keys, hits, strict=True)]
 
-    def _ordered(self, candidates: Sequence[Hit], readings: Sequence[Reading], hits: Sequence[Hit]) -> list[Hit]:
-        votes = [sample.vote for reading in readings for sample in reading.samples]
-        names = classes_of((vote for vote in votes if vote is not None), self.stack.scorer.same)
-        by_candidate: list[list[Reading]] = [[] for _ in candidates]
-        for reading in readings:
-            by_candidate[reading.view.group].append(reading)
-        scores = document_scores([distribution_of(own, names) for own in by_candidate])
-        scored = [
-            replace(hit, score=score, stages={**hit.stages, CONSISTENCY: score})
-            for hit, score in zip(candidates, scores, strict=True)
-        ]
-        scored.sort(key=lambda hit: -hit.score)
-        behind = [replace(hit, score=0.0) for hit in hits[len(candidates) :]]
-        return [replace(hit, rank=rank) for rank, hit in enumerate([*scored, *behind], 1)]
+    def _scores(self, asked: Sequence[tuple[Question, Sequence[Hit]]]) -> list[tuple[list[float], float]]:
+        """For each question, its candidates' consistency, and what reading them took."""
+        alone = parse_arm("docs")
+        views = [views_of(question, own, alone, self.stack.settings) if own else [] for question, own in asked]
+        readings = read_views([question for question, _ in asked], views, alone, self.stack)
+        scored = []
+        for (_, own), read in zip(asked, readings, strict=True):
+            votes = [sample.vote for reading in read for sample in reading.samples]
+            names = classes_of((vote for vote in votes if vote is not None), self.stack.scorer.same)
+            by_candidate: list[list[Reading]] = [[] for _ in own]
+            for reading in read:
+                by_candidate[reading.view.group].append(reading)
+            scores = document_scores([distribution_of(readings_of_one, names) for readings_of_one in by_candidate])
+            scored.append((scores, math.fsum(reading.prompt_flops + reading.sample_flops for reading in read)))
+        return scored
+
+
+def _ordered(hits: Sequence[Hit], scores: Sequence[float]) -> list[Hit]:
+    scored = [
+        replace(hit, score=score, stages={**hit.stages, CONSISTENCY: score})
+        for hit, score in zip(hits, scores, strict=False)
+    ]
+    scored.sort(key=lambda hit: -hit.score)
+    behind = [replace(hit, score=0.0) for hit in hits[len(scores) :]]
+    return [replace(hit, rank=rank) for rank, hit in enumerate([*scored, *behind], 1)]
