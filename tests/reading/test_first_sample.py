@@ -10,6 +10,7 @@ import pytest
 from reread.errors import UsageError
 from reread.reading.endpoint import EndpointReader
 from reread.reading.local import HfReader
+from reread.types import Sample
 
 
 @pytest.fixture(scope="module")
@@ -42,15 +43,15 @@ def test_a_sample_before_the_first_is_refused(reader: HfReader) -> None:
 
 
 def test_an_endpoint_is_asked_with_the_seed_of_the_samples_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    reader = EndpointReader("m", "http://localhost:1/v1", api="completions")
+    reader = EndpointReader("m", "http://localhost:1/v1", api="completions", logprobs=False)
     seeds: list[int] = []
 
-    def post(path: str, body: dict[str, Any], attempts: int | None = None) -> dict[str, Any]:
+    async def ask(path: str, body: dict[str, Any], read: Any, **settings: Any) -> list[Sample]:
         seeds.append(body["seed"])
-        return {"choices": [{"text": f"say {body['seed']}"}]}
+        samples: list[Sample] = read({"choices": [{"text": f"say {body['seed']}"}]})
+        return samples
 
-    monkeypatch.setattr(reader, "_post", post)
-    reader.concurrency = 1
+    monkeypatch.setattr(reader, "_ask", ask)
     (whole,) = reader.generate(["p"], n=4, temperature=1.0)
     (early,) = reader.generate(["p"], n=2, temperature=1.0)
     (late,) = reader.generate(["p"], n=2, temperature=1.0, first=2)

@@ -33,6 +33,8 @@ PROMPT_STATUSES = frozenset({400, 413, 422})
 """What servers answer to a prompt that they will not read (too long, say), and to fields that they do not take."""
 EMPTY_REPLIES = 2
 """Replies without a choice that a prompt may get before its samples are left as they are."""
+AGAIN = 1_000_000
+"""Added to a sample's number where an empty reply is asked for again: no other sample has that number."""
 
 
 class EndpointReader:
@@ -124,21 +126,24 @@ class EndpointReader:
         max_tokens: int = 64,
         seed: int = 0,
         stop: Sequence[str] = (),
+        first: int = 0,
         choices: Sequence[str] = (),
     ) -> list[list[Sample]]:
         """The samples that came back, in the order of the prompts; a server may give fewer than n.
 
         n is asked for in one request; where fewer choices come back, or the server refuses n, the rest is
         asked for one by one. A reply's first sample carries its prompt tokens. With temperature 0 one reply
-        stands for all n. choices: hold every reply to one of these texts (where `takes_choices`).
+        stands for all n. first: samples asked for before; of a server that gives several choices for one seed, 4 and
+        then 4 more are others than 8 at once. choices: hold every reply to one of these texts (where
+        `takes_choices`).
 
         A prompt that the server will not answer although it answers others (too long; an error at every
         attempt) has no samples, is counted in usage["unanswered"] and warned about. Raises ReaderError where
         the server itself fails: what was asked before lies in the cache.
         """
-        if n < 1 or max_tokens < 1 or temperature < 0:
-            given = f"n {n}, max_tokens {max_tokens}, temperature {temperature}"
-            raise UsageError(f"n and max_tokens must be at least 1 and temperature at least 0, not {given}")
+        if n < 1 or max_tokens < 1 or temperature < 0 or first < 0:
+            given = f"n {n}, max_tokens {max_tokens}, temperature {temperature}, first {first}"
+            raise UsageError(f"n and max_tokens must be at least 1, temperature and first at least 0, not {given}")
         if not prompts:
             return []
         fields: dict[str, Any] = {"temperature": temperature, "max_tokens": max_tokens}
@@ -151,12 +156,12 @@ class EndpointReader:
         if choices:
             fields |= self._choice_fields(choices)
         # Only votes are weighed by them, and a greedy sample does not vote against itself.
-        unkeyed = self._logprob_fields if self.logprobs and n_drawn > 1 else {}
+        unkeyed = self._logprob_fields if self.logprobs and (n_drawn > 1 or first) else {}
         if n_drawn > 1 and self.client.settled(self._about("n")) is False:
             self._takes_n = False
 
         async def draw(prompt: str) -> list[Sample]:
-            return await self._samples(prompt, n_drawn, fields, seed, unkeyed)
+            return await self._samples(prompt, n_drawn, first, fields, seed, unkeyed)
 
         drawn = wait_for(in_parallel(draw, prompts, WAITING_PER_SLOT * self.concurrency))
         if stop:
@@ -304,7 +309,7 @@ class EndpointReader:
     # One prompt's way through the server.
 
     async def _samples(
-        self, prompt: str, n: int, fields: Mapping[str, Any], seed: int, unkeyed: Mapping[str, Any]
+        self, prompt: str, n: int, first: int, fields: Mapping[str, Any], seed: int, unkeyed: Mapping[str, Any]
     ) -> list[Sample]:
         async def one(number: int) -> list[Sample]:
             try:
@@ -317,7 +322,7 @@ class EndpointReader:
                 return []
 
         try:
-            samples = await self._first_reply(prompt, n, fields, seed, unkeyed)
+            samples = await self._first_reply(prompt, n, first, fields, seed, unkeyed)
         except ReaderError as error:
             if not await self._answers_others(error, fields):
                 raise
@@ -326,23 +331,23 @@ class EndpointReader:
             return []
         if samples:
             # What is still missing, one request each: servers that ignore n answer all of them at once.
-            more = await in_parallel(one, range(len(samples), n), self.concurrency)
+            more = await in_parallel(one, range(first + len(samples), first + n), self.concurrency)
             samples += [sample for got in more for sample in got]
         self._count(missing_samples=n - len(samples))
         return samples
 
     async def _first_reply(
-        self, prompt: str, n: int, fields: Mapping[str, Any], seed: int, unkeyed: Mapping[str, Any]
+        self, prompt: str, n: int, first: int, fields: Mapping[str, Any], seed: int, unkeyed: Mapping[str, Any]
     ) -> list[Sample]:
         n_asked = n if self._takes_n else 1
         for attempt in range(EMPTY_REPLIES):
             try:
                 # Another number is another seed, and another place in the cache.
-                samples = await self._draw(prompt, n_asked, attempt * n_asked, fields, seed, unkeyed)
+                samples = await self._draw(prompt, n_asked, first + attempt * AGAIN, fields, seed, unkeyed)
             except ReaderError as error:
                 if n_asked == 1 or not _refused_prompt(error):
                     raise
-                samples = await self._draw(prompt, 1, 0, fields, seed, unkeyed)
+                samples = await self._draw(prompt, 1, first, fields, seed, unkeyed)
                 logger.info("%s gives one sample a request: %s", self.spec, error)
                 self._takes_n = False
                 self.client.settle(self._about("n"), False)
