@@ -46,6 +46,8 @@ class Asked:
     """Of each stage that took any: query, search, rerank, read."""
     flops: Mapping[str, float | None] | None = None
     """Of each stage; None where a server did the work and does not say."""
+    numbers: tuple[str, ...] = ()
+    """The ids of the passages that the reader saw numbered 1, 2, …; empty where samples saw different ones."""
     note: str | None = None
     """Why there is no answer, or why passages went unread, where that is known."""
 
@@ -81,6 +83,7 @@ class Session:
         self.kind, self.rerank, self._form = kind, rerank, form
         self.spec = find_reader() if reader is None else None if reader == "none" else reader
         self.arm = self._checked(arm)
+        self.embedder_spec = store.embedder.spec if store.embedder is not None else None
         self.retriever = retriever or ("bm25" if store.embedder is None else "hybrid")
         if self.retriever != "bm25" and store.dimension is None:
             raise UsageError(f"{store.path} holds no vectors, so it cannot be searched by {retriever}; leave that out")
@@ -142,8 +145,9 @@ class Session:
             given = answer([question], self.arm, Stack(self.reader, self.finder, self.settings, scorer, {}))[0]
         seconds = self.clock.stop()
         reply = next((s.text for s in given.samples if _is_vote(s, given.answer, scorer)), None)
-        flops = self._flops(given.flops)
-        return Asked(text, given.hits, given, self.spec, self.options, reply, seconds, flops, self._note(given))
+        flops = self._flops(given.flops, seconds)
+        numbers, note = self._numbers(given), self._note(given)
+        return Asked(text, given.hits, given, self.spec, self.options, reply, seconds, flops, numbers, note)
 
     def _checked(self, name: str) -> Arm:
         """The arm of that name, if this session has what it needs."""
@@ -163,35 +167,41 @@ class Session:
             raise UsageError(f"sentences cannot vote, as no two are alike: leave --kind text or the arm {name} out")
         return arm
 
-    def _flops(self, flops: Mapping[str, float]) -> dict[str, float | None]:
+    def _flops(self, flops: Mapping[str, float], seconds: Mapping[str, float]) -> dict[str, float | None]:
         """By stage, None for what a server did."""
-        unknown: set[str] = set()
+        served: set[str] = set()
         if self.reader is None or self.reader.n_params is None:
-            unknown |= {"query", "prompt", "samples"} | ({"rerank"} if self.rerank == CONSISTENCY else set())
-        if self.rerank is not None and self.rerank.startswith("openai:"):
-            unknown.add("rerank")
-        reads = {"prompt", "samples"}
-        return {
-            stage: None if stage in unknown and (value or stage in reads or self._does(stage)) else value
-            for stage, value in flops.items()
-        }
+            served = {"query", "prompt", "samples"} | ({"rerank"} if self.rerank == CONSISTENCY else set())
+        if _is_served(self.rerank):
+            served.add("rerank")
+        if self.retriever != "bm25" and _is_served(self.embedder_spec):
+            served.add("search")
+        done = {"prompt", "samples", *seconds}
+        return {stage: None if stage in served & done else value for stage, value in flops.items()}
 
-    def _does(self, stage: str) -> bool:
-        """Whether the arm has a stage that may be told apart from doing nothing."""
-        query = self.arm.query or self.settings.query
-        return self.arm.rerank if stage == "rerank" else stage == "query" and query in ("rewrite", "hyde", "decompose")
+    def _numbers(self, given: Answer) -> tuple[str, ...]:
+        if self.settings.form != "chat" or self.arm.bag or self.arm.docs:
+            return ()
+        best_first = given.sources.get(given.answer or "", ())
+        return best_first if self.settings.layout.order == "best_first" else best_first[::-1]
 
     def _note(self, given: Answer) -> str | None:
-        limit = getattr(self.reader, "max_length", None) or self.settings.budget_tokens
         if not given.samples:
-            return f"The question alone is longer than the {limit:,} tokens that the reader takes." if limit else None
+            limits = [getattr(self.reader, "max_length", None), self.settings.budget_tokens]
+            tokens = min((limit for limit in limits if limit is not None), default=None)
+            room = "" if tokens is None else f": the question has to fit {tokens:,} tokens"
+            return f"The reader gave no reply{room}."
         if given.n_dropped:
             return f"{given.n_dropped} of the passages did not fit the prompt."
         return None
 
 
+def _is_served(spec: str | None) -> bool:
+    return spec is not None and spec.startswith("openai:")
+
+
 def _load(spec: str, cache: Path | None, *, use_key: bool) -> Reader:
-    served = spec.startswith("openai:")
+    served = _is_served(spec)
     if cache is not None and not served:
         raise UsageError(f"a cache keeps the replies of servers, and the reader {spec} is none; leave it out")
     settings: dict[str, Any] = {"cache": cache, "use_key": use_key} if served else {}

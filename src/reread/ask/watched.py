@@ -14,7 +14,7 @@ from reread.answering.settings import Settings
 from reread.datastore import Datastore
 from reread.protocols import Progress, Reader, Reranker, Scored, Solver
 from reread.retrieval import SEARCH_KINDS
-from reread.types import Passage, Question, Sample
+from reread.types import Hit, Passage, Question, Sample
 
 Stages = Callable[[str], Progress]
 """Told what begins, it gives back where to report how far that is."""
@@ -37,7 +37,7 @@ class Clock:
 
     def start(self, stages: Stages) -> None:
         self.stages = stages
-        self._stage: str | None = None
+        self.current: str | None = None
         self._since = time.perf_counter()
         self._seconds: dict[str, float] = {}
 
@@ -53,18 +53,18 @@ class Clock:
             self._turn_to(outer)
 
     def _turn_to(self, name: str | None) -> str | None:
-        now, outer = time.perf_counter(), self._stage
+        now, outer = time.perf_counter(), self.current
         if outer is not None:
             self._seconds[outer] = self._seconds.get(outer, 0.0) + now - self._since
-        self._stage, self._since = name, now
+        self.current, self._since = name, now
         return outer
 
 
 class WatchedReader:
-    """A reader that tells the clock what it does."""
+    """A reader that tells the clock what it does: within a search it writes queries, within reranking it reranks."""
 
-    def __init__(self, reader: Reader, clock: Clock, stage: str = "read") -> None:
-        self.reader, self.clock, self.stage = reader, clock, stage
+    def __init__(self, reader: Reader, clock: Clock) -> None:
+        self.reader, self.clock = reader, clock
         self.spec, self.n_params = reader.spec, reader.n_params
 
     def __getattr__(self, name: str) -> Any:
@@ -85,8 +85,8 @@ class WatchedReader:
 
     @contextmanager
     def _told(self, what: str) -> Iterator[None]:
-        title = TITLES[self.stage]
-        with self.clock.stage(self.stage, f"{title}: {what}" if what else title) as report:
+        stage = {"search": "query", "rerank": "rerank"}.get(self.clock.current or "", "read")
+        with self.clock.stage(stage, f"{TITLES[stage]}: {what}" if what else None) as report:
             if hasattr(self.reader, "progress"):
                 self.reader.progress = report
             yield
@@ -104,6 +104,19 @@ class WatchedReranker:
     def score(self, query: str, passages: Sequence[Passage]) -> list[float]:
         with self.clock.stage("rerank", f"Reranking {len(passages)} passages"):
             return self.reranker.score(query, passages)
+
+
+class _WatchedRanker:
+    def __init__(self, ranker: Ranker, clock: Clock) -> None:
+        self.ranker, self.clock = ranker, clock
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.ranker.key
+
+    def rank(self, questions: Sequence[Question], hits: Sequence[Sequence[Hit]]) -> list[tuple[list[Hit], float]]:
+        with self.clock.stage("rerank"):
+            return self.ranker.rank(questions, hits)
 
 
 class WatchedFinder(PassageFinder):
@@ -128,7 +141,5 @@ class WatchedFinder(PassageFinder):
         reader: Reader | Solver | None = None,
         ranker: Ranker | None = None,
     ) -> list[Found]:
-        if isinstance(reader, WatchedReader):
-            reader = WatchedReader(reader.reader, self.clock, "query")
         with self.clock.stage("search"):
-            return super().find(questions, arm, others, reader, ranker)
+            return super().find(questions, arm, others, reader, ranker and _WatchedRanker(ranker, self.clock))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -35,10 +36,12 @@ def as_record(asked: Asked) -> dict[str, Any]:
             "answer": given.answer,
             "option": _option(asked),
             "reply": asked.reply,
+            "numbers": list(asked.numbers),
             "note": asked.note,
             "confidence": given.confidence,
             "votes": dict(given.votes),
             "arm": given.arm,
+            "queries": list(given.queries),
             "sources": {name: list(ids) for name, ids in given.sources.items()},
             "n_dropped": given.n_dropped,
             "samples": [asdict(sample) for sample in given.samples],
@@ -57,6 +60,7 @@ def show(asked: Asked, console: Console) -> None:
     given = asked.answer
     if given is not None:
         _show_answer(asked, console)
+        _show_queries(asked, console)
     show_passages(asked, console)
     if asked.note and given is not None and given.samples:
         console.print(Text(asked.note, style="dim"))
@@ -80,6 +84,13 @@ def show_passages(asked: Asked, console: Console, *, whole: bool = False) -> Non
         console.print("Nothing in the files matches the question's words.")
 
 
+def _show_queries(asked: Asked, console: Console) -> None:
+    """What was searched with, where that was not the question alone."""
+    queries = [query for query in asked.answer.queries if query != asked.question] if asked.answer else []
+    for query in queries:
+        console.print(Text(f"  searched: {on_one_line(query)[:MAX_ASIDE_CHARS]}", style="dim"))
+
+
 def _show_answer(asked: Asked, console: Console) -> None:
     given = asked.answer
     assert given is not None
@@ -92,22 +103,24 @@ def _show_answer(asked: Asked, console: Console) -> None:
             console.print(Text(_short(without_thinking(said).strip() or said.strip())))
         return
     option = _option(asked)
-    console.print(Text(plain(given.answer if option is None else f"{given.answer}. {option}"), style="bold"))
+    shown = _cited(given.answer, asked) if option is None else f"{given.answer}. {option}"
+    console.print(Text(plain(shown), style="bold"))
     if said := _beyond_the_answer(asked.reply or "", given.answer, asked.options):
-        console.print(Text(_short(said)))
+        console.print(Text(_short(_cited(said, asked))))
     if len(given.samples) < 2:
         return
     n_votes = sum(given.votes.values())
-    silent = len(given.samples) - n_votes
+    silent = sum(sample.vote is None for sample in given.samples)
     line = f"confidence {given.confidence:.0%} · {given.votes[given.answer]:g} of {n_votes:g} votes"
-    console.print(Text(line + (f" · {silent:g} without an answer" if silent >= 1 else ""), style="dim"))
+    console.print(Text(line + (f" · {silent} without an answer" if silent else ""), style="dim"))
     ranks = {hit.passage.id: hit.rank for hit in asked.hits}
-    for name, count in given.votes.items():
+    for name, seen_ids in given.sources.items():
         if name == given.answer:
             continue
-        seen = sorted(ranks[i] for i in given.sources.get(name, ()) if i in ranks)
+        seen = sorted(ranks[i] for i in seen_ids if i in ranks)
+        says = f"{given.votes[name]:g}" if name in given.votes else "not trusted"
         source = f", resting on {', '.join(map(str, seen))}" if seen and len(seen) < len(ranks) else ""
-        console.print(Text(f"  otherwise: {on_one_line(name)} ({count:g}{source})", style="dim"))
+        console.print(Text(f"  otherwise: {on_one_line(name)[:MAX_ASIDE_CHARS]} ({says}{source})", style="dim"))
 
 
 def _beyond_the_answer(reply: str, answer: str, options: tuple[str, ...]) -> str:
@@ -118,6 +131,13 @@ def _beyond_the_answer(reply: str, answer: str, options: tuple[str, ...]) -> str
         rest = said[: said.rfind(line)].rpartition("\n")[0].strip() if said.endswith(line) else said
     bare = {answer.casefold(), *(option.casefold() for option in options)}
     return "" if rest.casefold().strip(" .*") in {b.strip(" .*") for b in bare} else rest
+
+
+def _cited(text: str, asked: Asked) -> str:
+    """The text with the numbers of passages, such as [2], as they are listed here."""
+    ranks = {hit.passage.id: hit.rank for hit in asked.hits}
+    listed = {str(n): ranks[passage_id] for n, passage_id in enumerate(asked.numbers, 1) if passage_id in ranks}
+    return re.sub(r"\[(\d{1,4})\]", lambda found: f"[{listed.get(found[1], found[1])}]", text)
 
 
 def _short(text: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
 from rich.table import Column
 from rich.text import Text
 
@@ -295,19 +295,20 @@ def _watching() -> Iterator[Callable[[str], Callable[[int, int | None], None]]]:
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
-        *((BarColumn(bar_width=16),) if console.width >= 60 else ()),
         _Count(table_column=Column(no_wrap=True)),
         TimeElapsedColumn(table_column=Column(no_wrap=True)),
     )
     quiet = not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=quiet, redirect_stdout=False) as progress:
-        task = progress.add_task("", total=None)
 
         def stage(title: str) -> Callable[[int, int | None], None]:
-            progress.reset(task, total=None, description=plain(title))
+            for earlier in progress.task_ids:
+                progress.remove_task(earlier)
+            task = progress.add_task(plain(title), total=None)
 
             def report(done: int, total: int | None) -> None:
-                progress.update(task, completed=done, total=total)
+                if task in progress.task_ids:
+                    progress.update(task, completed=done, total=total)
 
             return report
 
