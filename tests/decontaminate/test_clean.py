@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from leaked import AFTER, BEFORE, CLEAN, DIRTY, ITEM, OTHER, passages
 from reread.corpus import Rejects, chunk, read_documents
 from reread.decontaminate import (
     ContaminationFilter,
@@ -20,21 +23,7 @@ from reread.decontaminate import (
 )
 from reread.decontaminate import files as files_module
 from reread.errors import CorpusError, RereadError, RunFolderError, UsageError
-from reread.types import Document, Passage, Question
-
-ITEM = Question(
-    "mini/1",
-    "mini",
-    "maps",
-    "A cartographer draws a river of nine hundred miles at a scale of one to a million; how many inches does "
-    "it take?",
-    None, ("57",),
-)  # fmt: skip
-OTHER = Question("mini/2", "mini", "moons", "Which of the many moons of the seventh planet turns against the "
-                 "direction in which all the others turn about it?", None, ("none",))  # fmt: skip
-BEFORE, AFTER = "An opening paragraph about rivers.", "A closing paragraph about maps."
-DIRTY = Document("dirty", f"{BEFORE}\n\nExercise. {ITEM.text} Take care.\n\n{AFTER}", "a.jsonl", "Rivers")
-CLEAN = Document("clean", f"{BEFORE}\n\n{AFTER}", "a.jsonl")
+from reread.types import Document
 
 
 def cleaned(action: str, *documents: Document) -> list[Document | None]:
@@ -91,10 +80,6 @@ def test_summary_counts_questions_documents_and_subjects() -> None:
 
 
 # Passages of a datastore build
-
-
-def passages(document: Document, n_words: int) -> list[Passage]:
-    return list(chunk(document, n_words, 0))
 
 
 def test_filter_names_the_question() -> None:
@@ -248,9 +233,51 @@ def test_folder_of_other_settings_is_refused(corpus: Path, tmp_path: Path) -> No
         decontaminate_corpus([str(corpus)], [OTHER], tmp_path / "out")
 
 
-def test_folder_of_something_else_is_refused(corpus: Path) -> None:
+def test_folder_of_something_else_is_refused(corpus: Path, tmp_path: Path) -> None:
+    write(tmp_path / "other" / "letters.jsonl", [])
     with pytest.raises(RunFolderError, match="not empty"):
-        decontaminate_corpus([str(corpus)], [ITEM], corpus)
+        decontaminate_corpus([str(corpus)], [ITEM], tmp_path / "other")
+
+
+def test_output_folder_within_the_corpus_is_refused(corpus: Path) -> None:
+    with pytest.raises(UsageError, match="lies in the corpus folder"):
+        decontaminate_corpus([str(corpus)], [ITEM], corpus / "out")
+    assert sorted(path.name for path in corpus.iterdir()) == ["a.jsonl", "b.jsonl.gz"]
+
+
+def test_text_that_is_no_unicode_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_bytes(
+        json.dumps({"id": "1", "text": f"\ud800 {ITEM.text}".replace("miles", "miles \udcff")}).encode()
+        + b"\n"
+        + b'{"id": "2", "text": "caf\xe9 '
+        + ITEM.text.encode()
+        + b'"}\n'
+    )
+    decontaminate_corpus([str(tmp_path / "x.jsonl")], [ITEM], tmp_path / "out", action="mask")
+    assert {row["doc_id"] for row in read(tmp_path / "out" / "findings.jsonl")} >= {"1"}
+    for record in read(tmp_path / "out" / "clean" / "x.jsonl.gz"):
+        assert "cartographer" not in record["text"]
+
+
+def test_what_a_killed_run_was_writing_is_never_taken_for_whole(corpus: Path, tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from reread.decontaminate import decontaminate_corpus, files;"
+        "from reread.types import Question;"
+        "die = lambda *rest: os._exit(9); real = files.finding_line;"
+        "files.finding_line = lambda *rest: die();"
+        "decontaminate_corpus([sys.argv[1]], [Question('mini/1', 'mini', 'maps', sys.argv[3], None, ('57',))],"
+        " __import__('pathlib').Path(sys.argv[2]))"
+    )
+    out = tmp_path / "out"
+    assert subprocess.run([sys.executable, "-c", code, str(corpus), str(out), ITEM.text]).returncode == 9
+    assert list(out.rglob("*.gz")) == []
+    assert not (out / "findings.jsonl").exists()
+    assert not (out / "summary.json").exists()
+    decontaminate_corpus([str(corpus)], [ITEM], out)
+    decontaminate_corpus([str(corpus)], [ITEM], tmp_path / "whole")
+    for name in ("findings.jsonl", "summary.json", "clean/a.jsonl.gz", "clean/b.jsonl.gz"):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert list(out.rglob(".*.part")) == []
 
 
 def test_corpus_without_a_readable_document_is_refused(tmp_path: Path) -> None:

@@ -9,31 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from leaked import CLOZE, LONG, OPEN_CLOZE, WHO, prose, question, scenario
 from reread.decontaminate import QuestionIndex, ngram_for
 from reread.decontaminate.tokens import tokenize
 from reread.errors import BenchmarkError, UsageError
 from reread.types import Document, Question
-
-WORDS = [f"{first}{last}" for first in ("bar", "con", "del", "fen", "gor", "hal") for last in
-         ("amo", "ber", "cit", "dun", "esk", "fol", "gan", "hip", "ist", "jor", "kel", "lum")]  # fmt: skip
-
-
-def prose(seed: int, n_words: int) -> str:
-    rng = random.Random(seed)
-    words = [rng.choice(WORDS) + rng.choice(["", "", "", ",", "."]) for _ in range(n_words)]
-    return " ".join(words)
-
-
-def question(text: str, answers: tuple[str, ...] = ("42",), choices: tuple[str, ...] | None = None,
-             number: int = 0, benchmark: str = "test") -> Question:  # fmt: skip
-    return Question(f"q{number}", benchmark, "s", text, choices, answers)
-
-
-LONG = question(
-    "A train leaves the northern station at seven and travels at sixty miles an hour toward a town "
-    "that lies three hundred miles away; when does it arrive?",
-    answers=("noon",),
-)
 
 
 def test_planted_question_is_found_where_it_stands() -> None:
@@ -115,11 +95,6 @@ def test_paper_ngrams_are_the_default_for_its_benchmarks() -> None:
 # Short questions
 
 
-WHO = question("Which ruler rose against Rome?", ("A",), ("Boudica", "Nero", "Caesar", "Hadrian"))
-CLOZE = question("The tallest of the moons is", ("B",), ("Arno", "Belt", "Cray", "Dorn"))
-OPEN_CLOZE = question("The colour of the moon is", ("mauve",))
-
-
 def test_short_question_with_its_answer_is_found() -> None:
     (finding,) = QuestionIndex([WHO]).find(f"{prose(1, 40)} Which ruler rose against Rome? Boudica. {prose(2, 9)}")
     assert (finding.kind, finding.text) == ("short", "Which ruler rose against Rome? Boudica")
@@ -197,14 +172,6 @@ def test_plain_rule_cannot_see_stems_shorter_than_n() -> None:
 
 
 # Templates
-
-
-def scenario(number: int) -> Question:
-    template = (
-        "For which of these two scenarios does the main character do something clearly wrong according to "
-        "ordinary moral standards in the year of the census?"
-    )
-    return question(f"{template} Scenario 1: {prose(number, 8)} Scenario 2: {prose(number + 500, 8)}", number=number)
 
 
 def test_one_leaked_item_does_not_flag_its_whole_template() -> None:

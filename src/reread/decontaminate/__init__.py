@@ -4,7 +4,8 @@
     for cleaned in decontaminate(documents, index, action="mask"):
         cleaned.left, cleaned.findings
 
-Which tokens are counted: tokens.py. What is looked for, and what becomes of short questions: patterns.py.
+Which tokens are counted: tokens.py. What is looked for, and what becomes of short questions: patterns.py. Edited
+questions, and those with other numbers: fuzzy.py. Datastores that are there already: stores.py.
 """
 
 from reread.decontaminate.clean import (
@@ -17,20 +18,25 @@ from reread.decontaminate.clean import (
 )
 from reread.decontaminate.files import decontaminate_corpus
 from reread.decontaminate.index import DEFAULT_THRESHOLD, RULES, Finding, QuestionIndex, Rule
-from reread.decontaminate.patterns import ngram_for
+from reread.decontaminate.patterns import DEFAULT_PARTS, PARTS, Part, ngram_for
+from reread.decontaminate.stores import decontaminate_store
 
 __all__ = [
     "ACTIONS",
+    "DEFAULT_PARTS",
     "DEFAULT_THRESHOLD",
+    "PARTS",
     "RULES",
     "Action",
     "Cleaned",
     "ContaminationFilter",
     "Finding",
+    "Part",
     "QuestionIndex",
     "Rule",
     "Summary",
     "decontaminate",
     "decontaminate_corpus",
+    "decontaminate_store",
     "ngram_for",
 ]

@@ -38,7 +38,9 @@ class Summary:
     documents: Counter[str] = field(default_factory=Counter)
     """Contaminated documents by benchmark."""
     found: dict[str, dict[str, str]] = field(default_factory=dict)
-    """For each benchmark, the questions found, with their subject."""
+    """For each benchmark, the questions of which a copy was found, with their subject."""
+    alike: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Likewise, the questions that were found with other numbers or variables ("templated"), copies of them or not."""
 
     @classmethod
     def of(cls, index: QuestionIndex) -> Summary:
@@ -54,10 +56,13 @@ class Summary:
         benchmarks = set()
         for finding in findings:
             self.n_findings += 1
-            benchmarks.add(finding.benchmark)
             self.kinds.setdefault(finding.benchmark, Counter())[finding.kind] += 1
             subject = index.subject_of(finding.benchmark, finding.question_id)
-            self.found.setdefault(finding.benchmark, {})[finding.question_id] = subject
+            if finding.is_copy:
+                benchmarks.add(finding.benchmark)
+                self.found.setdefault(finding.benchmark, {})[finding.question_id] = subject
+            elif finding.kind == "templated":
+                self.alike.setdefault(finding.benchmark, {})[finding.question_id] = subject
         self.n_contaminated_documents += bool(benchmarks)
         self.documents.update(benchmarks)
 
@@ -71,6 +76,7 @@ class Summary:
             "kinds": self.kinds,
             "documents": self.documents,
             "found": self.found,
+            "alike": self.alike,
         }
 
     def merge(self, state: Mapping[str, Any]) -> None:
@@ -84,12 +90,15 @@ class Summary:
             self.kinds.setdefault(benchmark, Counter()).update(kinds)
         for benchmark, found in state["found"].items():
             self.found.setdefault(benchmark, {}).update(found)
+        for benchmark, alike in state["alike"].items():
+            self.alike.setdefault(benchmark, {}).update(alike)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values: per benchmark the questions, how many could be checked, and the contaminated share.
 
-        `contaminated_frac` divides the questions found by all questions of the benchmark, those that no rule
-        can check included (`coverage.unchecked`); null where there are none.
+        `contaminated_frac` divides the questions of which a copy was found by all questions of the benchmark, those
+        that no rule can check included (`coverage.unchecked`); null where there are none. `n_templated`: questions
+        that were found only with other numbers or variables.
         """
         benchmarks = {}
         for name, coverage in sorted(self.coverage.items()):
@@ -101,6 +110,7 @@ class Summary:
                 "coverage": {route: coverage[route] for route in ("ngram", "short", "unchecked")},
                 "n_contaminated": len(found),
                 "contaminated_frac": len(found) / n_questions if n_questions else None,
+                "n_templated": len(self.alike.get(name, {}).keys() - found.keys()),
                 "n_contaminated_documents": self.documents[name],
                 "findings_by_kind": dict(sorted(self.kinds.get(name, Counter()).items())),
                 "by_subject": {
@@ -137,7 +147,8 @@ def decontaminate(
     """Every document with what is left of it, in order; one document in memory at a time.
 
     action: "audit" leaves everything; "mask" cuts the matched spans; "drop-passage" cuts the paragraphs
-    (between blank lines) that a span touches; "drop-document" drops the document. `summary`, if given, is
+    (between blank lines) that a span touches; "drop-document" drops the document. Copies alone are acted on
+    (`Finding.is_copy`). `summary`, if given, is
     added to. A clean training stream is `(c.left for c in decontaminate(...) if c.left is not None)`.
     """
     check_action(action)
@@ -166,7 +177,7 @@ class ContaminationFilter:
     document, so that a question cut in two by the edge of a passage takes both passages with it. Passages of
     documents that were not watched are searched by themselves. A title that is a question condemns all
     passages of its document. `summary` counts the watched documents. findings: a file for what is found, one JSON
-    object a finding as it is made (see `finding_row`), its offsets those of the document; what the file held
+    object a finding as it is made (see `finding_line`), its offsets those of the document; what the file held
     before is gone. Memory does not grow with the number of findings.
     """
 
@@ -198,24 +209,26 @@ class ContaminationFilter:
                 Document(passage.doc_id, passage.text, passage.source, passage.title, passage.url)
             )
             self._report(passage.doc_id, passage.source, [_moved(finding, passage.start) for finding in findings])
-            return contaminated_reason(findings[0]) if findings else None
+            return next((contaminated_reason(finding) for finding in findings if finding.is_copy), None)
         end = passage.start + len(passage.text)
         for finding in findings:
-            if finding.field == "title" or (finding.start < end and finding.end > passage.start):
+            touches = finding.field == "title" or (finding.start < end and finding.end > passage.start)
+            if touches and finding.is_copy:
                 return contaminated_reason(finding)
         return None
 
     def _report(self, doc_id: str, source: str, findings: Sequence[Finding]) -> None:
         if self.findings is None or not findings:
             return
-        rows = [json.dumps(finding_row(doc_id, source, finding), ensure_ascii=False) + "\n" for finding in findings]
         with self.findings.open("ab") as file:
-            file.write("".join(rows).encode())
+            file.write(b"".join(finding_line(doc_id, source, finding) for finding in findings))
 
 
-def finding_row(doc_id: str, source: str, finding: Finding) -> dict[str, Any]:
-    """A finding as findings.jsonl has it: doc_id and source, then the finding's own fields."""
-    return {"doc_id": doc_id, "source": source, **asdict(finding)}
+def finding_line(doc_id: str, source: str, finding: Finding, **more: Any) -> bytes:
+    """A finding as a line of findings.jsonl: doc_id and source, the finding's own fields, and more."""
+    row = {"doc_id": doc_id, "source": source, **asdict(finding), **more}
+    # What is no Unicode (lone surrogates) becomes JSON's own escapes.
+    return json.dumps(row, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
 
 
 def _moved(finding: Finding, start: int) -> Finding:
@@ -226,6 +239,7 @@ def _moved(finding: Finding, start: int) -> Finding:
 
 
 def _act(document: Document, findings: Sequence[Finding], action: Action) -> Document | None:
+    findings = [finding for finding in findings if finding.is_copy]
     if not findings or action == "audit":
         return document
     if action == "drop-document":

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from reread.corpus import CorpusFile, Position, Rejects, find_files, no_documents, read_from
-from reread.corpus.output import atomic_gzip, claim_folder, join_files, output_names, record_line
-from reread.decontaminate.clean import Action, Summary, check_action, decontaminate, finding_row
+from reread.corpus.output import (
+    atomic_gzip,
+    check_outside,
+    claim_folder,
+    full_disk,
+    join_files,
+    output_names,
+    record_line,
+    remove_unfinished,
+)
+from reread.decontaminate.clean import Action, Summary, check_action, decontaminate, finding_line
 from reread.decontaminate.index import DEFAULT_THRESHOLD, QuestionIndex, Rule
+from reread.decontaminate.patterns import DEFAULT_PARTS, Part
 from reread.errors import UsageError
 from reread.runs import atomic_file, content_hash, write_json_atomically
 from reread.types import Question
@@ -27,25 +37,43 @@ def decontaminate_corpus(
     ngram: int | None = None,
     rule: Rule = "containment",
     threshold: float = DEFAULT_THRESHOLD,
+    parts: Collection[Part] = DEFAULT_PARTS,
+    fuzzy: bool = False,
     action: Action = "drop-document",
     progress: Callable[[int, int | None], None] | None = None,
 ) -> dict[str, Any]:
     """Search the corpora for the questions, write everything to the folder `out`, and return its summary.
 
-    Writes findings.jsonl (one object a finding: question_id, benchmark, doc_id, source, kind, score, start,
-    end, text, field), summary.json (contaminated share by benchmark and subject, under `rule` and under the
-    plain "any" rule), rejects.jsonl and, unless the action is "audit", clean/: the same records, one jsonl.gz
-    file for each corpus file. Each corpus file is finished on its own, and a repeated call goes on after the
-    last one. Raises UsageError without questions, CorpusError without documents, RunFolderError where `out`
+    Writes findings.jsonl (one object a finding: doc_id, source, and the fields of Finding), summary.json (the
+    contaminated share by benchmark and subject, under `rule` and under the plain "any" rule), rejects.jsonl and,
+    unless the action is "audit", clean/: the same records, one jsonl.gz file for each corpus file. Each corpus file is
+    finished on its own, and a repeated call goes on after the last one; summary.json is written last. Raises UsageError
+    without questions or where `out` lies in a corpus folder, CorpusError without documents, RunFolderError where `out`
     holds a run with other settings.
     """
     if not questions:
         raise UsageError("there are no questions to decontaminate against; name a benchmark that has some")
     check_action(action)
-    index = QuestionIndex(questions, ngram=ngram, rule=rule, threshold=threshold)
+    check_outside(out, corpora)
+    index = QuestionIndex(questions, ngram=ngram, rule=rule, threshold=threshold, parts=parts, fuzzy=fuzzy)
     plain = QuestionIndex(questions, ngram=ngram, rule="any") if rule != "any" else index
     files = find_files(corpora)
     _check_settings(out, index, action, questions, files)
+    remove_unfinished(out)
+    with full_disk(out):
+        return _all_files(corpora, files, out, index, plain, action, progress)
+
+
+def _all_files(
+    corpora: Sequence[str],
+    files: Sequence[CorpusFile],
+    out: Path,
+    index: QuestionIndex,
+    plain: QuestionIndex,
+    action: Action,
+    progress: Callable[[int, int | None], None] | None,
+) -> dict[str, Any]:
+    """Those that are not finished yet, and then what is told of all together."""
     total, plain_total = Summary.of(index), Summary.of(plain)
     rejects_counts = Rejects()
     for number, (file, clean_name) in enumerate(zip(files, output_names(files, ".jsonl.gz"), strict=True)):
@@ -94,8 +122,7 @@ def _one_file(
             if plain is not index:
                 plain_summary.add(document, plain.find_in(document), plain)
             for finding in cleaned.findings:
-                line = finding_row(document.id, document.source, finding)
-                findings_file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+                findings_file.write(finding_line(document.id, document.source, finding))
             if clean_file is not None and cleaned.left is not None:
                 clean_file.write(record_line(cleaned.left))
             if progress is not None and summary.n_documents % 64 == 0:
@@ -122,8 +149,7 @@ def _summary(
             index.rule: {key: values[key] for key in ("n_contaminated", "contaminated_frac")},
             "any": {key: by_rule[name][key] for key in ("n_contaminated", "contaminated_frac")},
         }
-    settings = {"rule": index.rule, "threshold": index.threshold, "action": action}
-    return {**settings, **summary, "rejects": rejects}
+    return {**index.settings(), "action": action, **summary, "rejects": rejects}
 
 
 def _check_settings(
@@ -131,11 +157,12 @@ def _check_settings(
 ) -> None:
     """Refuse to go on in a folder that another call began."""
     asked = {
-        "rule": index.rule,
-        "threshold": index.threshold,
+        **index.settings(),
         "ngram": index.ngram,
         "action": action,
-        "questions": content_hash([[q.id, q.benchmark, q.text, q.choices, q.answers] for q in questions]),
+        "questions": content_hash(
+            [[q.id, q.benchmark, q.text, q.choices, q.answers, q.meta.get("solution")] for q in questions]
+        ),
         "files": [[file.name, file.n_bytes] for file in files],
     }
     claim_folder(out, out / SETTINGS, asked, "a decontamination")

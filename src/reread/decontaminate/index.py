@@ -4,15 +4,16 @@ findings."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from reread.decontaminate import patterns
-from reread.decontaminate.patterns import Pattern, Target
+from reread.decontaminate.fuzzy import FuzzyIndex, Match, Row, rows_of
+from reread.decontaminate.patterns import DEFAULT_PARTS, PARTS, Part, Pattern, Target
 from reread.decontaminate.tables import Tables
 from reread.decontaminate.tokens import Tokens, tokenize
 from reread.errors import UsageError
@@ -20,8 +21,14 @@ from reread.types import Document, Question
 
 Rule = Literal["containment", "any"]
 RULES: tuple[Rule, ...] = ("containment", "any")
-KINDS = ("stem+answer", "stem", "short", "statement")
+KINDS = (
+    *("stem+answer", "stem", "short", "statement", "options", "solution", "fuzzy"),
+    *("templated", "answer", "option"),
+)
 """Kinds of findings, the surest first."""
+REPORTED_ONLY = frozenset({"templated", "answer", "option"})
+"""Kinds that are no copies of a question: the same problem with other numbers, and texts that hold an answer by itself.
+They are reported, and nothing is taken out for them."""
 DEFAULT_THRESHOLD = 0.8
 """Below it lie, in the MATH corpus, problems that share a diagram or a long definition with a MATH-500
 item."""
@@ -35,9 +42,11 @@ class Finding:
     benchmark: str
     kind: str
     """"stem" (n-grams of the stem), "stem+answer" (and an accepted answer after it), "short" (a short stem,
-    whole, with its answer), "statement" (a cloze with its answer directly after it; see patterns.py)."""
+    whole, with its answer), "statement" (a cloze with its answer directly after it), "options" or "solution"
+    (n-grams of that part), "answer" or "option" (those of one answer or option by itself); see patterns.py. "fuzzy"
+    (the question with edits) or "templated" (with other numbers or variables); see fuzzy.py."""
     score: float
-    """Share of the question's n-grams found here, in (0, 1]."""
+    """Share of the part's n-grams found here, in (0, 1]; of "fuzzy" and "templated", the alignment's score."""
     start: int
     end: int
     """Character offsets into the text searched."""
@@ -45,6 +54,20 @@ class Finding:
     """The matched span as it stands there."""
     field: str = "text"
     """"text", or "title" where the span begins in the document's title; offsets are the field's own."""
+    part: str = "stem"
+    """What of the question was compared: "stem", "stem+answer", "stem+options", "options", "solution", "answer" or
+    "option"."""
+    question_start: int = 0
+    question_end: int = 0
+    """Character offsets of what matched, into the part's text (several pieces stand on lines of their own, options
+    behind their letters)."""
+    question_text: str = ""
+    """What matched on the question's side."""
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether it is a copy of the question, and not of a kind that is only reported."""
+        return self.kind not in REPORTED_ONLY
 
 
 class QuestionIndex:
@@ -53,8 +76,9 @@ class QuestionIndex:
     ngram: tokens per n-gram; None takes each benchmark's own (`ngram_for`). rule: "containment" (a question
     is found where at least `threshold` of its n-grams stand close together; short questions by the rules of
     patterns.py) or "any" (the paper's plain rule: one shared n-gram is enough, nothing is discounted, and a
-    stem shorter than n can never be found). Memory: about 40 bytes an n-gram. Raises UsageError for a rule,
-    threshold or n out of range.
+    stem shorter than n can never be found). parts: what is looked for beside the stem (`PARTS`; under "any", the
+    stem alone). fuzzy: look for edited questions too (fuzzy.py). Memory: about 40 bytes an n-gram; fuzzy, another 60
+    a token. Raises UsageError for a rule, part, threshold or n out of range, or for a fuzzy search under "any".
     """
 
     def __init__(
@@ -64,7 +88,13 @@ class QuestionIndex:
         ngram: int | None = None,
         rule: Rule = "containment",
         threshold: float = DEFAULT_THRESHOLD,
+        parts: Collection[Part] = DEFAULT_PARTS,
+        fuzzy: bool = False,
     ) -> None:
+        if unknown := sorted(set(parts) - set(PARTS)):
+            raise UsageError(f"a question has no part {unknown[0]!r}; choose of {', '.join(PARTS)}")
+        if fuzzy and rule == "any":
+            raise UsageError('the rule "any" looks for shared n-grams alone; leave fuzzy search out, or the rule')
         if rule not in RULES:
             raise UsageError(f"no decontamination rule {rule!r}; choose one of {', '.join(RULES)}")
         if not 0 < threshold <= 1:
@@ -73,19 +103,24 @@ class QuestionIndex:
             raise UsageError(
                 f"n-grams of {ngram} tokens are not possible; choose {patterns.MIN_NGRAM} to {patterns.MAX_NGRAM}"
             )
-        self.rule, self.threshold, self.ngram = rule, threshold, ngram
+        self.rule, self.threshold, self.ngram, self.fuzzy = rule, threshold, ngram, fuzzy
+        self.parts = tuple(part for part in PARTS if part in parts)
         self.targets: list[Target] = []
         self._patterns: list[Pattern] = []
         stem_keys: list[int] = []
+        rows: list[Row] = []
         for question in questions:
             n_tokens = self.ngram_of(question.benchmark)
-            target, own = patterns.describe(question, len(self.targets), n_tokens, threshold, rule)
+            target, own = patterns.describe(question, len(self.targets), n_tokens, threshold, rule, self.parts)
+            if fuzzy:
+                rows.extend(rows_of(question, len(self.targets)))
             stem_keys.append(int(tokenize(patterns.stem_of(question)).prefix[-1]))
             self.targets.append(target)
             self._patterns.extend(own)
         if rule == "containment":
             self._patterns = patterns.discount_templates(self._patterns, self.targets, stem_keys)
         self._tables = Tables(self._patterns)
+        self._fuzzy = FuzzyIndex(rows) if fuzzy else None
         self._subjects = {(target.benchmark, target.question_id): target.subject for target in self.targets}
 
     def __len__(self) -> int:
@@ -94,6 +129,10 @@ class QuestionIndex:
     def ngram_of(self, benchmark: str) -> int:
         """Tokens per n-gram used for a benchmark."""
         return self.ngram or patterns.ngram_for(benchmark)
+
+    def settings(self) -> dict[str, Any]:
+        """What decides what is found, beside the questions and n; as JSON has it."""
+        return {"rule": self.rule, "threshold": self.threshold, "parts": list(self.parts), "fuzzy": self.fuzzy}
 
     def coverage(self) -> dict[str, Counter[str]]:
         """For each benchmark, how many questions can be found by n-grams, as short ones, or not at all."""
@@ -111,13 +150,14 @@ class QuestionIndex:
         twice."""
         tokens = tokenize(text)
         positions, grams = self._tables.scan(tokens)
-        if not len(positions):
-            return []
         findings = [
             finding
-            for row, places in self._tables.by_pattern(positions, grams).items()
+            for row, places in (self._tables.by_pattern(positions, grams) if len(positions) else {}).items()
             for finding in self._judge(self._patterns[row], places, tokens, text)
         ]
+        if self._fuzzy is not None:
+            near = [self._near(match, tokens, text) for match in self._fuzzy.find(text, tokens)]
+            findings = _with_near(findings, [finding for finding in near if finding is not None])
         return _without_overlaps(findings)
 
     def find_in(self, document: Document) -> list[Finding]:
@@ -131,18 +171,8 @@ class QuestionIndex:
             start = finding.start if in_title else finding.start - offset
             end = min(finding.end, len(document.title)) if in_title else finding.end - offset
             text = (document.title if in_title else document.text)[start:end]
-            found.append(
-                Finding(
-                    finding.question_id,
-                    finding.benchmark,
-                    finding.kind,
-                    finding.score,
-                    start,
-                    end,
-                    text,
-                    "title" if in_title else "text",
-                )
-            )
+            field = "title" if in_title else "text"
+            found.append(replace(finding, start=start, end=end, text=text, field=field))
         return found
 
     def _judge(
@@ -150,7 +180,7 @@ class QuestionIndex:
     ) -> Iterator[Finding]:
         """The findings that one pattern's matched windows (token position, window) amount to."""
         target = self.targets[pattern.target]
-        for cluster in _clusters(places, max(pattern.length, target.n_stem)):
+        for cluster in _clusters(places, max(pattern.length, pattern.n_tokens)):
             score = len({gram for _, gram in cluster}) / len(pattern.grams)
             if score < pattern.threshold and self.rule == "containment":
                 continue
@@ -159,7 +189,28 @@ class QuestionIndex:
             if pattern.needs_answer and answer_end is None:
                 continue
             start, end = int(tokens.starts[first]), int(tokens.ends[max(last, answer_end or 0) - 1])
-            yield Finding(target.question_id, target.benchmark, kind, round(score, 4), start, end, text[start:end])
+            part = {"joined": "stem+answer", "short": "stem"}.get(pattern.kind, pattern.kind)
+            from_, to = _question_side(pattern, [position for position, _ in cluster], tokens)
+            yield Finding(
+                target.question_id, target.benchmark, kind, round(score, 4), start, end, text[start:end], "text",
+                part, from_, to, pattern.text[from_:to],
+            )  # fmt: skip
+
+    def _near(self, match: Match, tokens: Tokens, text: str) -> Finding | None:
+        """The finding that a fuzzy match amounts to; None where its answer is missing."""
+        target = self.targets[match.row.target]
+        window = patterns.FUZZY_WINDOW_PER_STEM_TOKEN * target.n_stem + target.n_options_tokens
+        answer_end = None
+        if match.row.part == "stem":
+            answer_end = _first_occurrence(tokens, target.answers, match.last, match.last + window)
+        if match.row.needs_answer and (answer_end is None or not _is_asked(match, answer_end, tokens, text)):
+            return None
+        start, end = int(tokens.starts[match.first]), int(tokens.ends[max(match.last, answer_end or 0) - 1])
+        kind = "fuzzy" if match.is_copy else "templated"
+        return Finding(
+            target.question_id, target.benchmark, kind, round(match.score, 4), start, end, text[start:end], "text",
+            match.row.part, match.row_start, match.row_end, match.row.text[match.row_start : match.row_end],
+        )  # fmt: skip
 
     def _answer(
         self, pattern: Pattern, target: Target, tokens: Tokens, after: int, text: str
@@ -167,6 +218,8 @@ class QuestionIndex:
         """The finding's kind, and the token after the answer that follows token `after` (None: no answer)."""
         if pattern.kind == "joined":
             return "stem+answer", None
+        if pattern.kind not in ("stem", "short"):
+            return pattern.kind, None
         if not pattern.needs_answer:
             window = patterns.ANSWER_WINDOW + target.n_options_tokens
             end = _first_occurrence(tokens, target.answers, after, after + window)
@@ -218,11 +271,59 @@ def _first_occurrence(tokens: Tokens, wanted: Sequence[tuple[int, int]], start: 
     return None if best is None else best[1]
 
 
+def _is_asked(match: Match, answer_end: int, tokens: Tokens, text: str) -> bool:
+    """Whether what is like a short question is one: it begins as the question does, or has a question mark; and where
+    its answer would complete it to a sentence, a mark, a colon or a line's end parts the two."""
+    marked = _has_mark(tokens, match.last, text)
+    if patterns.ending(match.row.text) != "open":
+        return marked or match.row_start < len(match.row.text.split(None, 1)[0])
+    between = text[int(tokens.ends[match.last - 1]) : int(tokens.ends[answer_end - 1])]
+    return marked or any(sign in between for sign in (":", "\n"))
+
+
+def _question_side(pattern: Pattern, positions: Sequence[int], tokens: Tokens) -> tuple[int, int]:
+    """Characters of the pattern's text from the first of the windows that stand in the text to the end of the last."""
+    own = tokenize(pattern.text)
+    found = np.array([int(tokens.windows(pattern.length, at, at + pattern.length)[0]) for at in positions], np.uint64)
+    places = np.flatnonzero(np.isin(own.windows(pattern.length), found))
+    return int(own.starts[places[0]]), int(own.ends[places[-1] + pattern.length - 1])
+
+
+def _with_near(findings: list[Finding], near: list[Finding]) -> list[Finding]:
+    """Findings by n-grams and fuzzy ones, less those that another explains better.
+
+    A whole question is no edited one; a question with other numbers, of which most n-grams are found, is templated; and
+    where one question stands, those that are like it do not.
+    """
+    kept = list(findings)
+    for finding in sorted(near, key=lambda f: (-f.score, f.start - f.end)):
+        over = [other for other in kept if _overlap(finding, other) * 2 > min(_length(finding), _length(other))]
+        own = [other for other in over if _key(other) == _key(finding) and other.part.startswith("stem")]
+        if finding.kind == "templated" and own and all(other.score < 1 for other in own):
+            kept = [other for other in kept if other not in own]
+            kept.append(finding)
+        elif not own and all(other.score <= finding.score or not other.is_copy for other in over):
+            kept.append(finding)
+    return kept
+
+
+def _key(finding: Finding) -> tuple[str, str]:
+    return finding.benchmark, finding.question_id
+
+
+def _length(finding: Finding) -> int:
+    return finding.end - finding.start
+
+
+def _overlap(one: Finding, other: Finding) -> int:
+    return min(one.end, other.end) - max(one.start, other.start)
+
+
 def _without_overlaps(findings: list[Finding]) -> list[Finding]:
-    """By position; of one question's findings that overlap, the best scored, surest and longest stays."""
-    kept: dict[str, list[Finding]] = {}
+    """By position; of one question's findings of one part that overlap, the best scored, surest and longest stays."""
+    kept: dict[tuple[str, str, str], list[Finding]] = {}
     for finding in sorted(findings, key=lambda f: (-f.score, KINDS.index(f.kind), f.start - f.end, f.start)):
-        others = kept.setdefault(f"{finding.benchmark}\x1f{finding.question_id}", [])
+        others = kept.setdefault((*_key(finding), finding.part.partition("+")[0]), [])
         if all(finding.end <= other.start or finding.start >= other.end for other in others):
             others.append(finding)
     return sorted((f for own in kept.values() for f in own), key=lambda f: (f.start, f.end, f.question_id))

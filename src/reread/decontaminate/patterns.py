@@ -20,22 +20,35 @@ out. Where nothing else is left, the whole stem must be found, and an accepted a
 A question's stem is its text, or `meta["stem"]` where the loader adds to the text (tests, starter code); other
 wordings of it (`meta["wordings"]`) are looked for in the same way.
 
+**Other parts**, each by itself, whatever stands before it:
+
+- *options*: the options in their order, bare or with their letters, where they hold OPTION_WORDS words or more; by
+  windows of n tokens, or, where all together are shorter, as a whole;
+- *solution* (`meta["solution"]`), where it has n tokens or more: by its windows;
+- *answer*: each option, and each accepted answer, of n tokens or more, by its windows (kinds "option" and "answer").
+  A text that holds an answer may be the very source of the question, so these are reported and never acted on.
+
 A stem under MIN_STEM tokens, or without an answer that has tokens, cannot be told apart from ordinary text;
 its coverage is "unchecked" and the summary counts it aloud.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
 from reread.decontaminate.kernels import SLOT_MIX
 from reread.decontaminate.tokens import Tokens, UInt64s, tokenize
-from reread.questions import accepted_texts
+from reread.questions import LETTERS, accepted_texts
 from reread.types import Question
 
+Part = Literal["stem", "options", "solution", "answer"]
+PARTS: tuple[Part, ...] = ("stem", "options", "solution", "answer")
+DEFAULT_PARTS: tuple[Part, ...] = ("stem", "options", "solution")
 NGRAM = {"mmlu": 16, "math500": 26}
 """Fang et al. 2025 (arXiv 2511.04234): 16 tokens for MMLU, 26 for MATH-500."""
 DEFAULT_NGRAM = 13
@@ -45,11 +58,15 @@ ANCHOR_LENGTHS = (8, 4, 2)
 TEMPLATE_STEMS = 3
 MIN_STEM = 3
 WINDOW_PER_STEM_TOKEN = 16
+FUZZY_WINDOW_PER_STEM_TOKEN = 4
+"""Nearer by far where the stem itself is only alike."""
 ANSWER_WINDOW = 64
 """Tokens after a long stem within which its answer is looked for; it only names the finding's kind."""
 TOKENS_BETWEEN_OPTIONS = 4
 TOKENS_BEFORE_ANSWER = 1
 """Between a cloze and an answer "directly" after it: an article, or the option's letter."""
+OPTION_WORDS = 8
+"""Words (of two letters or more) in all options together, below which a list of options is no sign of a question."""
 MAX_ANSWER = 64
 """Tokens of an answer that are compared; a longer one is recognised by its beginning."""
 
@@ -104,11 +121,16 @@ class Pattern:
     anchors: UInt64s
     """Hash of each window's first `anchor_length(length)` tokens."""
     kind: str
-    """"stem", "joined" (stem and answer run on) or "short"."""
+    """"stem", "joined" (stem and answer run on), "short", or of another part "options", "solution", "answer",
+    "option"."""
     needs_answer: bool
     ending: str
     """Of short patterns: see `ending`."""
     threshold: float
+    text: str
+    """What the windows were made of."""
+    n_tokens: int
+    """Tokens of that text."""
 
 
 def ending(text: str) -> str:
@@ -129,7 +151,9 @@ def stem_of(question: Question) -> str:
     return stem if isinstance(stem, str) and stem.strip() else question.text
 
 
-def describe(question: Question, row: int, ngram: int, threshold: float, rule: str) -> tuple[Target, list[Pattern]]:
+def describe(
+    question: Question, row: int, ngram: int, threshold: float, rule: str, parts: Collection[Part] = DEFAULT_PARTS
+) -> tuple[Target, list[Pattern]]:
     """One question's target and patterns, before the benchmark's templates are discounted."""
     texts = accepted_texts(question)
     text = stem_of(question)
@@ -138,11 +162,10 @@ def describe(question: Question, row: int, ngram: int, threshold: float, rule: s
     wrong = options[len(texts) :]
     patterns = _stem_patterns(text, stem, texts, bool(answers), row, ngram, threshold, rule)
     kinds = {pattern.kind for pattern in patterns}
-    wordings = question.meta.get("wordings")
-    for wording in wordings if isinstance(wordings, Sequence) and not isinstance(wordings, str) else ():
-        patterns += _stem_patterns(
-            str(wording), tokenize(str(wording)), texts, bool(answers), row, ngram, threshold, rule
-        )
+    for wording in wordings_of(question):
+        patterns += _stem_patterns(wording, tokenize(wording), texts, bool(answers), row, ngram, threshold, rule)
+    if rule == "containment":
+        patterns += _part_patterns(question, texts, row, ngram, threshold, parts)
     return (
         Target(
             question.id,
@@ -158,23 +181,62 @@ def describe(question: Question, row: int, ngram: int, threshold: float, rule: s
     )
 
 
+def wordings_of(question: Question) -> list[str]:
+    """Other ways in which the question is asked."""
+    wordings = question.meta.get("wordings")
+    return [str(wording) for wording in wordings] if isinstance(wordings, list | tuple) else []
+
+
+def _part_patterns(
+    question: Question, texts: list[str], row: int, ngram: int, threshold: float, parts: Collection[Part]
+) -> list[Pattern]:
+    """The patterns of a question's other parts."""
+    patterns = []
+    choices = question.choices or ()
+    if "options" in parts and len(re.findall(r"[^\W\d_]{2,}", " ".join(choices))) >= OPTION_WORDS:
+        lettered = "\n".join(f"{letter}. {text}" for letter, text in zip(LETTERS, choices, strict=False))
+        for text in ("\n".join(choices), lettered):
+            tokens = tokenize(text)
+            length = min(ngram, len(tokens))
+            share = threshold if len(tokens) >= ngram else 1.0
+            patterns.append(_pattern(row, text, tokens, length, len(tokens), "options", share))
+    solution = question.meta.get("solution")
+    if "solution" in parts and isinstance(solution, str):
+        # GSM8K's calculator marks are no words of the solution.
+        for text in dict.fromkeys((solution, re.sub(r"<<[^<>]*>>", "", solution))):
+            patterns += _long_pattern(row, text, ngram, "solution", threshold)
+    if "answer" in parts:
+        for text in texts:
+            patterns += _long_pattern(row, text, ngram, "answer", threshold)
+        for text in choices:
+            if text not in texts:
+                patterns += _long_pattern(row, text, ngram, "option", threshold)
+    return patterns
+
+
+def _long_pattern(row: int, text: str, ngram: int, kind: str, threshold: float) -> list[Pattern]:
+    tokens = tokenize(text)
+    return [_pattern(row, text, tokens, ngram, len(tokens), kind, threshold)] if len(tokens) >= ngram else []
+
+
 def _stem_patterns(
     text: str, stem: Tokens, texts: list[str], has_answer: bool, row: int, ngram: int, threshold: float, rule: str
 ) -> list[Pattern]:
     """The patterns of one wording of a question."""
     n_stem = len(stem)
     if n_stem >= ngram:
-        return [_pattern(row, stem, ngram, n_stem, "stem", threshold)]
+        return [_pattern(row, text, stem, ngram, n_stem, "stem", threshold)]
     if rule != "containment" or n_stem < MIN_STEM:
         return []
     patterns: list[Pattern] = []
     for answer in texts:
-        joined = tokenize(f"{text}\n{answer}")
+        together = f"{text}\n{answer}"
+        joined = tokenize(together)
         stop = min(len(joined), n_stem + ngram - 1)
         if len(joined) > n_stem and stop >= ngram:
-            patterns.append(_pattern(row, joined, ngram, stop, "joined", threshold))
+            patterns.append(_pattern(row, together, joined, ngram, stop, "joined", threshold))
     if has_answer:
-        patterns.append(replace(_pattern(row, stem, n_stem, n_stem, "short", 1.0), ending=ending(text)))
+        patterns.append(replace(_pattern(row, text, stem, n_stem, n_stem, "short", 1.0), ending=ending(text)))
     return patterns
 
 
@@ -219,11 +281,12 @@ def _tokenize_apart(texts: list[str]) -> list[Tokens]:
     return parts
 
 
-def _pattern(target: int, tokens: Tokens, length: int, stop: int, kind: str, threshold: float) -> Pattern:
+def _pattern(target: int, text: str, tokens: Tokens, length: int, stop: int, kind: str, threshold: float) -> Pattern:
     """The windows of `length` tokens among the first `stop` tokens."""
     grams, first = np.unique(tokens.windows(length, 0, stop), return_index=True)
     anchors = tokens.windows(anchor_length(length), 0, stop)[first]
-    return Pattern(target, length, grams, anchors, kind, kind == "short", "complete", threshold)
+    needs_answer = kind == "short"
+    return Pattern(target, length, grams, anchors, kind, needs_answer, "complete", threshold, text, stop)
 
 
 def _head(tokens: Tokens) -> tuple[int, int]:

@@ -34,7 +34,7 @@ class Tables:
         order = np.argsort(gram_of_window, kind="stable")
         self._owners = np.repeat(np.arange(len(rows)), n_windows)[order]
         self._first_owner = np.searchsorted(gram_of_window[order], np.arange(len(distinct) + 1))
-        self._gram_keys, self._gram_ids = _hash_table(distinct, np.arange(len(distinct), dtype=np.int64))
+        self._gram_keys, self._gram_ids = hash_table(distinct, np.arange(len(distinct), dtype=np.int64))
         tables = [(length, *_anchor_table(rows, length)) for length in ANCHOR_LENGTHS]
         levels, n_words, n_slots = [], 0, 0
         for length, bits, keys, _ in tables:
@@ -87,16 +87,21 @@ def _anchor_table(rows: Sequence[Pattern], length: int) -> tuple[UInt64s, UInt64
     keys, place = np.unique(anchors, return_inverse=True)
     masks = np.zeros(len(keys), np.uint64)
     np.bitwise_or.at(masks, place, lengths)
+    table_keys, table_masks = hash_table(keys, masks)
+    return set_bits(keys), table_keys, table_masks
+
+
+def set_bits(keys: UInt64s) -> UInt64s:
+    """A filter in which each key has its bit."""
     n_bits = 1 << max(6, (len(keys) * FILTER_BITS_PER_ANCHOR).bit_length())
     bits = np.zeros(n_bits // 64, np.uint64)
     mixed = keys * kernels.SLOT_MIX
     mixed = (mixed ^ (mixed >> np.uint64(33))) & np.uint64(n_bits - 1)
     np.bitwise_or.at(bits, mixed >> np.uint64(6), np.uint64(1) << (mixed & np.uint64(63)))
-    table_keys, table_masks = _hash_table(keys, masks)
-    return bits, table_keys, table_masks
+    return bits
 
 
-def _hash_table(keys: UInt64s, values: npt.NDArray[Any]) -> tuple[UInt64s, npt.NDArray[Any]]:
+def hash_table(keys: UInt64s, values: npt.NDArray[Any]) -> tuple[UInt64s, npt.NDArray[Any]]:
     """An open-addressing table at most half full."""
     size = 1 << max(4, (2 * len(keys)).bit_length())
     table_keys, table_values = np.zeros(size, np.uint64), np.zeros(size, values.dtype)
