@@ -1,4 +1,4 @@
-"""`reread decontaminate`: which benchmark questions stand in a corpus, and the corpus without them."""
+"""`reread decontaminate`: which benchmark questions stand in a corpus or a datastore, and either without them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,30 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from reread.benchmarks import BENCHMARK_NAMES, load_benchmark
-from reread.decontaminate import Action, Rule, decontaminate_corpus
-from reread.decontaminate.index import DEFAULT_THRESHOLD
+from reread.decontaminate import (
+    DEFAULT_PARTS,
+    DEFAULT_THRESHOLD,
+    Action,
+    Part,
+    QuestionIndex,
+    Rule,
+    decontaminate_corpus,
+    decontaminate_store,
+)
 from reread.errors import UsageError
 from reread.types import Question
 
 
 def decontaminate(
-    corpus: Annotated[list[str], typer.Argument(help="Files, folders, globs or hf:DATASET.", show_default=False)],
     against: Annotated[list[str], typer.Option(help="Benchmarks, NAME or NAME:PATH.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder for findings, summary and the cleaned corpus.")],
+    corpus: Annotated[
+        list[str] | None, typer.Argument(help="Files, folders, globs or hf:DATASET.", show_default=False)
+    ] = None,
+    store: Annotated[
+        Path | None,
+        typer.Option(help="A datastore instead of a corpus: its contaminated passages are hidden.", show_default=False),
+    ] = None,
     ngram: Annotated[
         int | None,
         typer.Option(help="Tokens per n-gram (default: mmlu 16, math500 26, else 13).", show_default=False),
@@ -35,30 +49,42 @@ def decontaminate(
     threshold: Annotated[
         float, typer.Option(help="Share of a question's n-grams that must be found, in (0, 1].")
     ] = DEFAULT_THRESHOLD,
+    parts: Annotated[
+        str, typer.Option(help="What is looked for: of stem, options, solution, answer (only reported); with commas.")
+    ] = ",".join(DEFAULT_PARTS),
+    fuzzy: Annotated[
+        bool, typer.Option("--fuzzy", help="Find edited questions too, and report those with other numbers.")
+    ] = False,
     action: Annotated[
-        str, typer.Option(help="audit (report only), mask, drop-passage or drop-document.")
-    ] = "drop-document",
+        str | None,
+        typer.Option(
+            help="audit (report only), mask, drop-passage or drop-document (default; of a store: drop-passage).",
+            show_default=False,
+        ),
+    ] = None,
     split: Annotated[
         str | None,
         typer.Option(help="Splits to look for (default: those that are scored).", show_default=False),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print summary.json.")] = False,
 ) -> None:
-    """Find benchmark questions in a corpus by n-grams, and write the corpus without them.
+    """Find benchmark questions in a corpus or a datastore, and write the corpus, or leave the store, without them.
 
     OUT gets findings.jsonl (which question, where, how much of it), summary.json (the contaminated share by
     benchmark and subject), rejects.jsonl and clean/. Stopped and started again, it goes on after the last
-    finished file.
+    finished file. With --store, passages are hidden by tombstones and the store is not built again.
 
-    Example: reread decontaminate corpus/*.jsonl.gz --against mmlu math500 --out clean
+    Example: reread decontaminate corpus/*.jsonl.gz --against mmlu math500 --fuzzy --out clean
     """
     console = Console(stderr=True)
     questions: list[Question] = []
     # `--against mmlu math500` hands the second word over as a corpus.
-    also = [word for word in corpus if _names_benchmark(word)]
-    corpus = [word for word in corpus if word not in also]
-    if not corpus:
-        raise UsageError("no corpus was named; write the files or folders before --against")
+    also = [word for word in corpus or () if _names_benchmark(word)]
+    corpus = [word for word in corpus or () if word not in also]
+    if not corpus and store is None:
+        raise UsageError("no corpus was named; write the files or folders before --against, or give a --store")
+    if corpus and store is not None:
+        raise UsageError(f"give a corpus ({corpus[0]}) or --store {store}, not both")
     for benchmark in [*against, *also]:
         questions.extend(load_benchmark(benchmark, split=split).questions)
     with Progress(
@@ -66,16 +92,36 @@ def decontaminate(
         TimeElapsedColumn(), console=console, transient=True,
     ) as bar:  # fmt: skip
         task = bar.add_task("documents", total=None)
-        summary = decontaminate_corpus(
-            corpus,
-            questions,
-            out,
-            ngram=ngram,
-            rule=cast(Rule, rule),
-            threshold=threshold,
-            action=cast(Action, action),
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
+
+        def progress(done: int, total: int | None) -> None:
+            bar.update(task, completed=done, total=total)
+
+        wanted = tuple(cast(Part, word.strip()) for word in parts.split(",") if word.strip())
+        # The paper's plain rule knows n-grams of stems alone.
+        wanted = wanted if rule != "any" else ("stem",)
+        if store is not None:
+            from reread.datastore import Datastore
+
+            if not questions:
+                raise UsageError("there are no questions to decontaminate against; name a benchmark that has some")
+            index = QuestionIndex(
+                questions, ngram=ngram, rule=cast(Rule, rule), threshold=threshold, parts=wanted, fuzzy=fuzzy
+            )
+            chosen = cast(Action, action or "drop-passage")
+            summary = decontaminate_store(Datastore.open(store), index, out, action=chosen, progress=progress)
+        else:
+            summary = decontaminate_corpus(
+                corpus,
+                questions,
+                out,
+                ngram=ngram,
+                rule=cast(Rule, rule),
+                threshold=threshold,
+                parts=wanted,
+                fuzzy=fuzzy,
+                action=cast(Action, action or "drop-document"),
+                progress=progress,
+            )
     if as_json:
         typer.echo(json.dumps(summary, ensure_ascii=False))
         return
@@ -90,17 +136,20 @@ def _names_benchmark(word: str) -> bool:
 
 
 def _table(summary: Mapping[str, Any]) -> Table:
-    rule = summary["rule"]
     # The plain rule's figures stand beside those of the rule that was applied.
-    plain = ("any rule", "%") if rule != "any" else ()
-    columns = ("benchmark", "n", "questions", "found", "%", *plain, "documents", "unchecked")
+    has_plain = summary["rule"] != "any" and "n_hidden" not in summary
+    plain = ("any rule", "%") if has_plain else ()
+    templated = ("templated",) if summary["fuzzy"] else ()
+    columns = ("benchmark", "n", "questions", "found", "%", *plain, *templated, "documents", "unchecked")
     table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for column in table.columns[1:]:
         column.justify = "right"
     for name, values in summary["benchmarks"].items():
         cells = [escape(name), str(values["ngram"]), str(values["n_questions"])]
-        for counts in [values["by_rule"][rule], *([values["by_rule"]["any"]] if rule != "any" else [])]:
+        for counts in [values, *([values["by_rule"]["any"]] if has_plain else [])]:
             cells += [str(counts["n_contaminated"]), f"{100 * (counts['contaminated_frac'] or 0):.2f}"]
+        if summary["fuzzy"]:
+            cells.append(str(values["n_templated"]))
         cells += [str(values["n_contaminated_documents"]), str(values["coverage"]["unchecked"])]
         table.add_row(*cells)
     return table
@@ -111,9 +160,11 @@ def _notes(summary: Mapping[str, Any], out: Path) -> str:
         f"{summary['n_contaminated_documents']} of {summary['n_documents']} documents hold a question; "
         f"findings in {out / 'findings.jsonl'}"
     ]
-    if summary["action"] != "audit":
+    if "n_hidden" in summary:
+        notes = [*notes, f"{summary['n_hidden']} passages are hidden from now on (action: {summary['action']})"]
+    elif summary["action"] != "audit":
         notes = [*notes, f"the cleaned corpus is in {out / 'clean'} (action: {summary['action']})"]
-    n_rejects = sum(summary["rejects"].values())
+    n_rejects = sum(summary.get("rejects", {}).values())
     if n_rejects:
         notes = [*notes, f"{n_rejects} records could not be read; see {out / 'rejects.jsonl'}"]
     return escape("\n".join(notes))

@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 Located = tuple[int, int]
 """A passage's place: shard number, row."""
+READ_AT_ONCE = 1024
+"""Passages, where all are read."""
 FILES_PER_SHARD = 12
 """Held open by a shard in use; every memory map counts as one."""
 
@@ -188,6 +190,14 @@ class Datastore(Searcher):
         """n different passages drawn evenly (all of them where the store holds fewer), in the order drawn."""
         drawn = rng.choice(len(self), size=min(n, len(self)), replace=False)
         return self._passages([self._locate(int(i)) for i in drawn])
+
+    def visible_passages(self) -> Iterator[Passage]:
+        """Every passage that search can find, in store order: those of a document stand one behind the other."""
+        for number, shard in enumerate(self._shards):
+            hidden = self._hidden.get(number)
+            rows = np.arange(shard.n_passages) if hidden is None else np.flatnonzero(~hidden)
+            for first in range(0, len(rows), READ_AT_ONCE):
+                yield from shard.passages(rows[first : first + READ_AT_ONCE].tolist())
 
     def passages_of(self, doc_ids: Iterable[str]) -> list[Passage]:
         """Every visible passage of these documents, in the order of the ids; unknown ids give none."""
