@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reread.datastore import Datastore, build
+from reread.datastore import Datastore, SearchKind, build
 from reread.errors import UsageError
 from reread.protocols import Scored
 from reread.retrieval import Retriever, fuse, queries_for
@@ -231,3 +233,30 @@ def test_the_demos_upper_rung_writes_the_same_queries_every_time(store: Datastor
     assert all(written.flops > 0 and written.queries for written in first)
     found = Retriever(store, making=making, reader=reader).retrieve(questions, 2)
     assert [one.queries for one in found] == [written.queries for written in first]
+
+
+class WordEmbedder:
+    """A vector of which words of a short list a text holds."""
+
+    spec = "test:words"
+    words = ("mercury", "metal", "liquid", "iron", "violin", "string", "harp")
+
+    def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
+        found = [[0.01 + (word in text.lower()) for word in self.words] for text in texts]
+        vectors = np.array(found, dtype=np.float32)
+        return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+
+    encode_queries = encode_passages
+
+
+@pytest.mark.parametrize("kind", ["exact", "hybrid"])
+def test_a_hypothetical_passage_moves_dense_search_too(tmp_path: Path, kind: SearchKind) -> None:
+    documents = [Document(id=name, text=text, source="s") for name, text in TEXTS.items()]
+    build([], tmp_path / "store", documents=documents, embedder=WordEmbedder())
+    store = Datastore.open(tmp_path / "store", embedder=WordEmbedder())
+    bare = Question("q", "b", "", "What has strings?", None, ("x",))
+    (plain,) = Retriever(store, kind=kind).retrieve([bare], 4)
+    (moved,) = Retriever(store, kind=kind, making="hyde", reader=Writer("A harp has strings.")).retrieve([bare], 4)
+    assert {hit.passage.doc_id for hit in plain.hits[:2]} == {"violin", "harp"}
+    assert moved.hits[0].passage.doc_id == "harp"
+    assert moved.hits[0].stages["query:1"] > moved.hits[0].stages["query:0"]
