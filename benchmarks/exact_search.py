@@ -21,7 +21,7 @@ import numpy as np
 N, DIMENSION, QUERIES, ROUNDS = 400_000, 384, 200, 3
 
 
-def made() -> tuple[np.ndarray, np.ndarray]:
+def made(n_queries: int = QUERIES) -> tuple[np.ndarray, np.ndarray]:
     """float16 (N, d) around 2,000 centres, as the store keeps them; float32 queries near some of them."""
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((2000, DIMENSION), dtype=np.float32)
@@ -29,7 +29,7 @@ def made() -> tuple[np.ndarray, np.ndarray]:
     for first in range(0, N, 50_000):
         block = centres[rng.integers(2000, size=50_000)] + rng.standard_normal((50_000, DIMENSION), dtype=np.float32)
         vectors[first : first + 50_000] = block / np.linalg.norm(block, axis=1, keepdims=True)
-    queries = vectors[rng.integers(N, size=QUERIES)].astype(np.float32)
+    queries = vectors[rng.integers(N, size=n_queries)].astype(np.float32)
     queries += 0.03 * rng.standard_normal(queries.shape, dtype=np.float32)
     return vectors, queries / np.linalg.norm(queries, axis=1, keepdims=True)
 
