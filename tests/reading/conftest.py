@@ -84,7 +84,10 @@ class Misbehaving:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                try:
+                    body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                except (ValueError, ConnectionResetError):
+                    return  # the reader gave up while it sent
                 with owner._lock:
                     owner.seen.append((self.path, body))
                     reply = owner.replies.pop(0) if len(owner.replies) > 1 else owner.replies[0]
@@ -96,8 +99,12 @@ class Misbehaving:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        class Server(ThreadingHTTPServer):
+            # Five, as the library has it, makes a caller with many connections wait for seconds.
+            request_queue_size = 512
+            daemon_threads = True
+
+        self._server = Server(("127.0.0.1", 0), Handler)
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
 

@@ -52,7 +52,9 @@ def status(code: int, text: str = '{"error": {"message": "no"}}', **headers: str
 
 
 def reader_of(server: Misbehaving, **settings: Any) -> EndpointReader:
-    return EndpointReader("tiny", server.url, **{"api": "chat", "timeout_s": 2.0, "attempts": 3, "logprobs": False, **settings})
+    return EndpointReader(
+        "tiny", server.url, **{"api": "chat", "timeout_s": 2.0, "attempts": 3, "logprobs": False, **settings}
+    )
 
 
 def test_all_choices_of_one_request_are_taken(server: Misbehaving) -> None:
@@ -338,6 +340,46 @@ def test_vllm_s_prompt_logprobs_are_used_where_echo_is_not_honoured(server: Misb
     server.replies = [vllm]
     [scored] = reader_of(server, api="completions").loglikelihood([("abcd", [" efg"])])
     assert scored.logprobs == (-3.0,)
+
+
+@pytest.mark.parametrize("generated", ["", " zz", "cde", "é"])
+@pytest.mark.parametrize("listed", [True, False])
+@pytest.mark.parametrize("first", ["", "<s>"])
+def test_the_prompt_s_tokens_are_found_whether_or_not_the_generated_one_is_listed(
+    server: Misbehaving, generated: str, listed: bool, first: str
+) -> None:
+    def reply(handler: BaseHTTPRequestHandler, path: str, body: dict[str, Any]) -> None:
+        prompt = body["prompt"]
+        tokens = [prompt[i : i + 3] for i in range(0, len(prompt), 3)]
+        # Each token's log-probability tells which it is.
+        values = [None, *[-float(i) for i in range(1, len(tokens))]]
+        if first:
+            tokens, values = [first, *tokens], [None, 0.0, *values[1:]]
+        if listed:
+            tokens, values = [*tokens, generated], [*values, -99.0]
+        found = {"tokens": tokens, "token_logprobs": values, "text_offset": [-1] * len(tokens)}
+        send(handler, json.dumps({"choices": [{"text": prompt + generated, "logprobs": found}]}).encode())
+
+    server.replies = [reply]
+    [scored] = reader_of(server, api="completions").loglikelihood([("abcabc", [" decde"])])
+    assert scored.logprobs == (-5.0,)
+    assert scored.n_tokens == (2,)
+
+
+@pytest.mark.parametrize("offsets", [[-1] * 7, [0] * 7, [0, 4, 5, 6, 7, 8, 9], [3, 2, 1, 0, 3, 4, 5], None, ["x"] * 7])
+def test_offsets_that_are_not_the_text_s_own_are_an_error_and_no_number(
+    server: Misbehaving, offsets: list[Any] | None
+) -> None:
+    def reply(handler: BaseHTTPRequestHandler, path: str, body: dict[str, Any]) -> None:
+        if body["prompt"] != "abc é!":
+            return echoing(lambda token: -1.0)(handler, path, body)
+        tokens = ["a", "b", "c", " ", "\ufffd", "\ufffd", "!"]
+        found = {"tokens": tokens, "token_logprobs": [None, *[-1.0] * 6], "text_offset": offsets}
+        return send(handler, json.dumps({"choices": [{"text": "abc é!", "logprobs": found}]}).encode())
+
+    server.replies = [reply]
+    with pytest.raises(ReaderError, match="log-probabilit"):
+        reader_of(server, api="completions").loglikelihood([("abc", [" é!"])])
 
 
 def test_broken_characters_are_placed_by_the_server_s_offsets(server: Misbehaving) -> None:

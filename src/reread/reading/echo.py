@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -74,9 +75,8 @@ def _n_tokens_from(tokens: Sequence[str], offsets: Sequence[int] | None, prompt:
             if tail.endswith(wanted):
                 return n
             break
-    # Tokens that hold a part of a character do not spell the text; the server's offsets tell then. (SGLang writes
-    # -1 for all of them.)
-    if offsets is None or len(offsets) != len(tokens) or list(offsets) != sorted(offsets) or offsets[0] < 0:
+    # Tokens that hold a part of a character do not spell the text; the server's offsets tell then.
+    if offsets is None:
         return 0
     ends = [*offsets[1:], len(prompt)]
     return sum(end > start for end in ends)
@@ -96,17 +96,30 @@ def _from_echo(choice: Mapping[str, Any], prompt: str) -> _Parsed:
     if not isinstance(tokens, list) or not isinstance(logprobs, list) or len(tokens) != len(logprobs):
         return [], [], None
     tokens = [str(token) for token in tokens]
-    at = text.find(prompt)
-    if at < 0:
-        return [], [], None
-    surplus = len(text) - at - len(prompt)
-    while tokens and surplus > 0:
-        surplus -= len(tokens[-1])
-        tokens, logprobs = tokens[:-1], logprobs[:-1]
-    offsets = found.get("text_offset")
-    usable = isinstance(offsets, list) and all(isinstance(offset, int) for offset in offsets)
-    starts = [offset - at for offset in offsets[: len(tokens)]] if usable and isinstance(offsets, list) else None
-    return (tokens, logprobs, starts) if surplus == 0 else ([], [], None)
+    starts = _places(tokens, found.get("text_offset"), text, text.find(prompt))
+    # The generated token is listed by most servers, not by all; and a beginning-of-text token may come first.
+    spelled = "".join(tokens).find(prompt)
+    if spelled >= 0:
+        ends = list(itertools.accumulate(map(len, tokens)))
+        n = next((n for n, end in enumerate(ends, 1) if end >= spelled + len(prompt)), 0)
+        whole = n > 0 and ends[n - 1] == spelled + len(prompt)
+    else:
+        n = sum(start < len(prompt) for start in starts or ())
+        whole = n > 0
+    return (tokens[:n], logprobs[:n], starts[:n] if starts else None) if whole else ([], [], None)
+
+
+def _places(tokens: Sequence[str], offsets: Any, text: str, at: int) -> list[int] | None:
+    """Where each token begins, counted from the prompt, which stands at `at` of the text; None where the offsets are
+    not the text's own: a whole token must stand in the text where its offset says."""
+    if at < 0 or not isinstance(offsets, list) or len(offsets) != len(tokens):
+        return None
+    if not all(isinstance(offset, int) and offset >= 0 for offset in offsets) or offsets != sorted(offsets):
+        return None
+    for token, offset in zip(tokens, offsets, strict=True):
+        if "\ufffd" not in token and not text.startswith(token, offset):
+            return None
+    return [offset - at for offset in offsets]
 
 
 def _from_prompt_logprobs(choice: Mapping[str, Any], prompt: str) -> _Parsed:
