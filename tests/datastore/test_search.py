@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from corpora import HashEmbedder, random_documents, random_queries
 
-from reread.datastore import Datastore, SearchKind, build, indexed_text
+from reread.datastore import Datastore, SearchKind, build, fuse, indexed_text
 from reread.datastore.lexical import stems_of
 from reread.errors import DatastoreError, UsageError
 from reread.types import Document, Hit
@@ -126,6 +126,14 @@ def test_hybrid_hits_say_what_each_part_scored(store: Datastore) -> None:
     (hits,) = store.search(QUERIES[:1], 5, "hybrid")
     assert set(hits[0].stages) == {"bm25", "exact", "rrf"}
     assert hits[0].score == hits[0].stages["rrf"]
+
+
+def test_a_passage_just_behind_both_parts_lists_is_found_by_hybrid_search(store: Datastore) -> None:
+    k = 80
+    for query in QUERIES[:10]:
+        parts = [store.search([query], 2 * k, kind)[0] for kind in ("bm25", "exact")]
+        (hits,) = store.search([query], k, "hybrid")
+        assert hits == fuse(parts)[:k]
 
 
 def test_a_query_without_known_words_finds_nothing_lexically(store: Datastore) -> None:

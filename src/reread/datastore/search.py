@@ -18,7 +18,8 @@ VectorKind = Literal["exact", "ann"]
 FUSION_K = 60
 """Reciprocal rank fusion's constant (Cormack, Clarke and Büttcher 2009)."""
 FUSION_DEPTH = 100
-"""Hits of each part that hybrid search fuses, at least."""
+"""Hits of each part that hybrid search fuses, at least; twice those asked for where that is more, as a passage that
+both parts rank a little behind the k-th belongs before one that a single part found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Searcher:
             return self._bm25(queries, k)
         if kind == "exact" or kind == "ann":
             return self._dense(queries, k, kind)
-        depth = max(k, FUSION_DEPTH)
+        depth = max(2 * k, FUSION_DEPTH)
         dense = self._dense(queries, depth, "exact" if kind == "hybrid" else "ann")
         return [
             Found(fuse([a.hits, b.hits])[:k], a.flops + b.flops)
