@@ -181,8 +181,8 @@ def test_memory_does_not_grow_with_the_passages(tmp_path: Path, monkeypatch: pyt
         reranker.score(QUERY, many[:n])
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    # Beyond the list of scores itself (8 bytes in an array and 32 in a list).
-    assert peaks[1] < peaks[0] + 700 * 48 + 20_000
+    # The scores themselves grow; 700 passages kept as tokens and text would take 400,000 bytes more.
+    assert peaks[1] < peaks[0] + 700 * 100 + 20_000
 
 
 # What it costs
