@@ -28,10 +28,10 @@ def neutralise(text: str, control_tokens: Sequence[str] = ()) -> str:
     """
     while True:
         broken = _CONTROL_TOKENS.sub(_break, text) if "<" in text or "[" in text else text
-        # Looking each token up is far quicker than matching any of hundreds at every character.
-        if present := tuple(token for token in control_tokens if token in broken):
-            own = _any_of(present)
-            broken = own.sub(_break, broken) if own else broken
+        # Looking tokens up, by their first characters first, is far quicker than matching hundreds everywhere.
+        of_first = _by_first_character(tuple(control_tokens)).items()
+        present = tuple(t for first, tokens in of_first if first in broken for t in tokens if t in broken)
+        broken = _any_of(present).sub(_break, broken) if present else broken
         if broken == text:
             return text
         text = broken
@@ -41,8 +41,17 @@ def _break(match: re.Match[str]) -> str:
     return f"{match[0][0]} {match[0][1:]}"
 
 
+@lru_cache(maxsize=16)
+def _by_first_character(tokens: tuple[str, ...]) -> dict[str, list[str]]:
+    """The tokens that can be broken; blank ones (runs of spaces or line ends) are no control."""
+    grouped: dict[str, list[str]] = {}
+    for token in tokens:
+        if len(token) > 1 and token.strip():
+            grouped.setdefault(token[0], []).append(token)
+    return grouped
+
+
 @lru_cache(maxsize=64)
-def _any_of(tokens: tuple[str, ...]) -> re.Pattern[str] | None:
-    """Matches any of the tokens, the longest first; blank ones (runs of spaces or line ends) are no control."""
-    wanted = sorted({token for token in tokens if len(token) > 1 and token.strip()}, key=lambda t: (-len(t), t))
-    return re.compile("|".join(map(re.escape, wanted))) if wanted else None
+def _any_of(tokens: tuple[str, ...]) -> re.Pattern[str]:
+    """Matches any of the tokens, the longest first."""
+    return re.compile("|".join(map(re.escape, sorted(tokens, key=lambda t: (-len(t), t)))))
