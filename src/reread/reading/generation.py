@@ -52,6 +52,7 @@ def generate_samples(
     encoded = reader.encode_prompts(texts)
     for ids in encoded:
         reader.check_length(len(ids), max_tokens)
+        reader.check_ids([ids])
     n_drawn = 1 if temperature == 0 else n
     stops = _Stops(reader, [text for text in stop if text])
     results: list[list[Sample]] = [[] for _ in texts]

@@ -32,6 +32,7 @@ def score_requests(reader: HfReader, requests: Sequence[tuple[str, Sequence[str]
     tokens = tokenise(reader, requests)
     for request in tokens:
         reader.check_length(len(request.prefix), max(map(len, request.continuations)) - 1)
+        reader.check_ids([request.prefix, *request.continuations])
     results: list[Scored | None] = [None] * len(tokens)
     score = _score_wholly if reader.cache_kind == "recurrent" else _score_batch
     # A row's share of memory: its prefix, and a copy of its cache for every continuation of several tokens.
@@ -65,17 +66,17 @@ def tokenise(reader: HfReader, requests: Sequence[tuple[str, Sequence[str]]]) ->
     for prefix, continuations in requests:
         if not continuations:
             raise ReaderError("a log-likelihood request has no continuation; give at least one")
-        stripped = prefix.rstrip()
-        spaces = prefix[len(stripped) :] if stripped else ""
-        prefixes.append(stripped or prefix)
-        wholes.extend((stripped or prefix) + spaces + continuation for continuation in continuations)
+        prefixes.append(prefix.rstrip())
+        wholes.extend(prefix + continuation for continuation in continuations)
     prefix_ids, whole_ids = reader.encode(prefixes), reader.encode(wholes)
     tokens, at = [], 0
     for (prefix, continuations), ids in zip(requests, prefix_ids, strict=True):
-        if prefix:
+        if prefix.strip():
             rows = [whole[len(ids) :] for whole in whole_ids[at : at + len(continuations)]]
         else:
-            bare = reader.tokenizer(list(continuations), add_special_tokens=False)["input_ids"]
+            bare = reader.tokenizer(
+                [prefix + continuation for continuation in continuations], add_special_tokens=False
+            )["input_ids"]
             first = reader.prefix_token
             ids = [first]
             rows = [row[1:] if row[:1] == ids and len(row) > 1 else row for row in bare]
@@ -125,7 +126,6 @@ def _score_wholly(reader: HfReader, batch: list[_Tokens], _: Shared | None) -> l
         inputs = list(dict.fromkeys(tuple(row[:-1]) for row in request.continuations))
         longest = max(map(len, inputs))
         ids = [[*request.prefix, *row, *[0] * (longest - len(row))] for row in inputs]
-        reader.check_ids(ids)
         output = reader.forward(
             input_ids=torch.tensor(ids, device=reader.device), use_cache=False, n_logits=longest + 1
         )

@@ -61,7 +61,7 @@ class HfReader:
         self.top_p = top_p
         self.add_special_tokens = add_special_tokens
         self.model, self.tokenizer = _load(path, device, dtype)
-        self.device: Any = self.model.device
+        self.device: Any = _input_device(self.model)
         config = self.model.config.get_text_config()
         self.max_length: int = max_length or _max_length(config, self.tokenizer)
         self.n_params: float | None = float(flops.multiplying_weights(self.model))
@@ -270,7 +270,6 @@ class HfReader:
 
         longest = max(map(len, rows))
         ids = np.zeros((len(rows), longest), dtype=np.int64)
-        self.check_ids(rows)
         lengths = np.array([len(row) for row in rows])
         for i, row in enumerate(rows):
             ids[i, longest - len(row) :] = row
@@ -340,6 +339,15 @@ def _load(path: str, device: str | None, dtype: str | None) -> tuple[Any, Any]:
     if device != "auto":
         model.to(device)
     return model, tokenizer
+
+
+def _input_device(model: Any) -> Any:
+    """Where token ids must lie; a model spread by accelerate moves all else itself, and may hold no weights there."""
+    import torch
+
+    embeddings = model.get_input_embeddings()
+    device = getattr(getattr(embeddings, "_hf_hook", None), "execution_device", None)
+    return embeddings.weight.device if device is None else torch.device(device)
 
 
 def _max_length(config: Any, tokenizer: Any) -> int:
