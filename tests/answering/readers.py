@@ -20,10 +20,11 @@ class DiceReader:
     n_params: float | None = 0.5
     can = frozenset({"generate", "loglikelihood"})
 
-    def __init__(self, says: Says, *, name: str = "dice", logprobs: bool = True) -> None:
+    def __init__(self, says: Says, *, name: str = "dice", logprobs: bool = True, n_prompt_tokens: int = 10) -> None:
         self.spec = f"test:{name}"
         self.says = says
         self.logprobs = logprobs
+        self.n_prompt_tokens = n_prompt_tokens
         self.calls: list[dict[str, Any]] = []
 
     def forward_flops(self, n_tokens: float, context: float) -> float:
@@ -46,7 +47,7 @@ class DiceReader:
     def _sample(self, prompt: str, seed: int, number: int, pays: bool) -> Sample:
         dice = random.Random(content_seed(seed, prompt, number))
         text = self.says(prompt, dice)
-        return Sample(text, None, 10 if pays else 0, 1, -dice.random() if self.logprobs else None)
+        return Sample(text, None, self.n_prompt_tokens if pays else 0, 1, -dice.random() if self.logprobs else None)
 
     def loglikelihood(self, requests: Sequence[tuple[str, Sequence[str]]]) -> list[Scored]:
         scored = []

@@ -146,6 +146,18 @@ def test_every_round_asks_for_all_unsettled_questions_at_once() -> None:
     assert hard.flops["prompt"] == 10.0 * sum(s.n_prompt_tokens > 0 for s in hard.samples) > 10.0
 
 
+@pytest.mark.parametrize(("n_prompt_tokens", "most_rounds"), [(1000, 2), (0, 9)])
+def test_a_prompt_that_is_dear_beside_its_samples_is_not_read_round_after_round(
+    n_prompt_tokens: int, most_rounds: int
+) -> None:
+    reader = DiceReader(any_of(*TOWNS), n_prompt_tokens=n_prompt_tokens)
+    asked = [question(i, text=f"Question {i}?") for i in range(20)]
+    ask(None, "sc", asked, reader, n_samples=16, adaptive=1.0)
+    rounds = [sum(any(q.text in p for p in call["prompts"]) for call in reader.calls) for q in asked]
+    assert max(rounds) <= most_rounds
+    assert max(rounds) > 2 or n_prompt_tokens
+
+
 def test_questions_with_one_prompt_share_their_samples_in_rounds_as_well() -> None:
     reader = DiceReader(any_of(*TOWNS))
     twins = [question(0), question(1)]

@@ -9,9 +9,12 @@ answers), the rivals' votes count together. The winner is that of all samples, p
 
     P(p1 > p2 | v1, v2) = 1 - I_1/2(v1 + 1, v2 + 1) = sum_{j=0}^{v1} C(v1 + v2 + 1, j) / 2^(v1 + v2 + 1) >= C
 
-with a uniform prior on the leader's share of the votes that go to leader or runner-up. Departure: they draw one sample
-at a time; here a round draws as many as could settle the question at the earliest, were all of them the leader's, so
-the stop is at the same sample in far fewer rounds.
+with a uniform prior on the leader's share of the votes that go to leader or runner-up.
+
+Departure: they draw one sample at a time. Here a round draws as many as could settle the question at the earliest, were
+all of them the leader's: it stops at the same sample in fewer rounds. As a later round reads its prompt anew, a round
+goes on until its samples are worth the prefills that the draws left would repeat. So the method pays where samples are
+long beside their prompt; short answers to long prompts are cheapest drawn all at once.
 """
 
 from __future__ import annotations
@@ -44,9 +47,13 @@ def read_in_rounds(
     n_drawn = [0] * len(questions)
     taken: dict[tuple[int, str], int] = {}
     while True:
-        wanted = [
+        needed = [
             draws_to_settle(own, len(plan) - n, confidence, same=stack.scorer.same, may_merge=_may_merge(q, stack))
             for q, own, plan, n in zip(questions, readings, draws, n_drawn, strict=True)
+        ]
+        wanted = [
+            worth_a_round(plan[n:], least, own)
+            for plan, n, least, own in zip(draws, n_drawn, needed, readings, strict=True)
         ]
         if not any(wanted):
             return readings
@@ -81,6 +88,19 @@ def draws_to_settle(
         ):
             return n_more
     return n_left
+
+
+def worth_a_round(left: Sequence[View], least: int, readings: Sequence[Reading]) -> int:
+    """How many of the draws left to make now: at least `least`, and until their tokens are as many as those of the
+    prompts that the draws after them would need again. Tokens are as in the readings so far."""
+    samples = [sample for reading in readings for sample in reading.samples]
+    if not least or not samples:
+        return least
+    n_prompt = max(sample.n_prompt_tokens for sample in samples)
+    n_tokens = sum(sample.n_tokens for sample in samples) / len(samples)
+    shown = [(tuple(hit.passage.id for hit in view.hits), view.option_order, view.wording) for view in left]
+    enough = (n for n in range(least, len(left)) if n * n_tokens >= n_prompt * len({*shown[:n]} & {*shown[n:]}))
+    return next(enough, len(left))
 
 
 def is_settled(
