@@ -1,4 +1,4 @@
-"""The endpoint reader against a real OpenAI-compatible server: transformers' own, on a tiny model."""
+"""The endpoint reader against two real OpenAI-compatible servers, on a tiny model."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from reading.tiny_gguf import write_gguf
 from reread.reading.endpoint import EndpointReader
 from reread.reading.local import HfReader
-from serving import serve
+from serving import serve, serve_llama_cpp
 
 
 @pytest.fixture(scope="module")
@@ -38,3 +39,71 @@ def test_a_model_without_chat_template_and_a_server_without_echo_are_recognised(
     reader = EndpointReader(str(tiny_model), address)
     assert reader.chat is False
     assert reader.can == {"generate"}
+
+
+@pytest.fixture(scope="module")
+def llama_cpp(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of llama-cpp-python's server on the tiny model's own weights."""
+    path = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
+    write_gguf(tiny_model, path, bos=False)
+    with serve_llama_cpp(path) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def llama_cpp_bos(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The same, with <|endoftext|> in front of every text."""
+    path = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
+    write_gguf(tiny_model, path, bos=True)
+    with serve_llama_cpp(path) as served:
+        yield served
+
+
+@pytest.mark.slow
+def test_log_likelihoods_of_llama_cpp_equal_the_local_reader_s(
+    llama_cpp_bos: str, tiny_model: Path, words: list[str]
+) -> None:
+    requests = [
+        (" ".join(words[i : i + 12]), [f" {word}" for word in words[i + 20 : i + 24]] + [" caf\u00e9 \u00df!"])
+        for i in range(50, 250, 10)
+    ]
+    reader = EndpointReader("tiny", llama_cpp_bos, api="completions")
+    assert "loglikelihood" in reader.can
+    served = reader.loglikelihood(requests)
+    begun = [("<|endoftext|>" + prefix, continuations) for prefix, continuations in requests]
+    local = HfReader(str(tiny_model), device="cpu").loglikelihood(begun)
+    differences = [
+        abs(a - b) for s, t in zip(served, local, strict=True) for a, b in zip(s.logprobs, t.logprobs, strict=True)
+    ]
+    print(f"{len(differences)} log-likelihoods, largest difference {max(differences):.2g} nats")
+    assert len(differences) == 100
+    assert max(differences) < 1e-3
+    assert [s.n_tokens for s in served] == [t.n_tokens for t in local]
+
+
+@pytest.mark.slow
+def test_log_probabilities_of_the_wrong_tokens_are_found_out(llama_cpp: str) -> None:
+    """Without a first token, llama-cpp-python reads them one position too late."""
+    assert EndpointReader("tiny", llama_cpp, api="completions").can == {"generate"}
+
+
+@pytest.mark.slow
+def test_greedy_text_and_its_log_probability_come_from_llama_cpp(
+    llama_cpp: str, tiny_model: Path, words: list[str]
+) -> None:
+    reader = EndpointReader("tiny", llama_cpp, api="completions")
+    local = HfReader(str(tiny_model), device="cpu")
+    [[greedy]] = reader.generate([" ".join(words[:5])], max_tokens=8)
+    [[expected]] = local.generate([" ".join(words[:5])], max_tokens=8)
+    assert greedy.text == expected.text
+    samples = reader.generate([" ".join(words[:5])], n=12, temperature=1.0, max_tokens=6)[0]
+    assert len(samples) == 12 and len({sample.text for sample in samples}) > 6
+    # A random model also draws parts of characters, whose text is not the tokens that were drawn.
+    scored = local.loglikelihood([(" ".join(words[:5]), [sample.text for sample in samples])])[0]
+    near = [
+        sample
+        for sample, logprob in zip(samples, scored.logprobs, strict=True)
+        if sample.logprob is not None and abs(sample.logprob - logprob) < 1e-3
+    ]
+    print(f"{len(near)} of {len(samples)} samples have the local reader's log-probability")
+    assert len(near) >= 3

@@ -8,9 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from reread.errors import ReaderError
+from reread.reading.replies import logprob_of
 
 ECHO, PROMPT_LOGPROBS = "echo", "prompt_logprobs"
 PROBE = "The sky is blue and the grass is green"
+SHIFT_PROBES = (PROBE, "one two three four", "a b c d e", "b a b a b a")
+"""Several: what is drawn may be the end of the text, or join the token before it."""
+SAME_NATS = 0.25
+"""Half-precision servers give the likeliest token's log-probability to within this, alone and in a batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,8 @@ def find_echo_method(
 ) -> str | None:
     """The first of the ways that the server honours, tried on a short sentence; None for neither.
 
-    Servers that do not know the fields often answer 200 and leave them out, so the reply itself is read.
+    Servers that do not know the fields often answer 200 and leave them out, so the reply itself is read. A server
+    whose log-probabilities are those of other tokens (see _is_shifted) does not honour the way.
     """
     for method in methods:
         reply = ask(echo_body(method, PROBE))
@@ -43,9 +49,32 @@ def find_echo_method(
             read = read_continuation(method, reply, PROBE[:-6], PROBE[-6:], "the server")
         except ReaderError:
             continue
-        if read.n_tokens < read.n_all_tokens:
+        if read.n_tokens < read.n_all_tokens and not _is_shifted(ask, method):
             return method
     return None
+
+
+def _is_shifted(ask: Callable[[Mapping[str, Any]], dict[str, Any] | None], method: str) -> bool:
+    """Whether a token that was just generated has another log-probability once it is a part of the prompt.
+
+    llama-cpp-python (0.3.36) reads a prompt's log-probabilities one position too late unless the model's tokenizer
+    puts a beginning-of-text token first. False where this cannot be told.
+    """
+    for prompt in SHIFT_PROBES:
+        reply = ask({"prompt": prompt, "max_tokens": 1, "temperature": 0.0, "logprobs": 1})
+        choices = reply.get("choices") if reply else None
+        choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], Mapping) else {}
+        text, drawn = choice.get("text"), logprob_of(choice)
+        if not isinstance(text, str) or not text.strip() or drawn is None:
+            continue
+        again = ask(echo_body(method, prompt + text))
+        try:
+            read = read_continuation(method, again or {}, prompt, text, "the server")
+        except ReaderError:
+            continue
+        if read.n_tokens == 1:
+            return abs(read.logprob - drawn) > SAME_NATS
+    return False
 
 
 def read_continuation(method: str, reply: Mapping[str, Any], prefix: str, continuation: str, spec: str) -> Read:
