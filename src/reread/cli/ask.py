@@ -28,6 +28,8 @@ NO_READER = (
     "No reader: here are the passages. For an answer, name one (--reader hf:PATH_OR_NAME, or "
     "--reader openai:MODEL@http://host/v1), or start a model server on this machine; --reader none leaves this out."
 )
+SLOW_S = 4.0
+"""Past this a search says why it may take long."""
 HELP = """\
 :arm NAME         another way to spend test-time compute: retrieval+sc, docs, baseline, …
 :k N              read N passages
@@ -281,6 +283,16 @@ def _complain(error: RereadError | OSError) -> int:
 # What goes on ---------------------------------------------------------------------------------------------------------
 
 
+class _Title(TextColumn):
+    """What is being done, and why it may take so long."""
+
+    def render(self, task: Task) -> Text:
+        text = super().render(task)
+        if task.description == "Searching" and (task.elapsed or 0) > SLOW_S:
+            text.append(" (the first search after installing is compiled)")
+        return text
+
+
 class _Count(ProgressColumn):
     """How many of how many, where that is known."""
 
@@ -294,7 +306,7 @@ def _watching() -> Iterator[Callable[[str], Callable[[int, int | None], None]]]:
     console = Console(stderr=True)
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
+        _Title("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
         _Count(table_column=Column(no_wrap=True)),
         TimeElapsedColumn(table_column=Column(no_wrap=True)),
     )
