@@ -342,6 +342,27 @@ def test_vllm_s_prompt_logprobs_are_used_where_echo_is_not_honoured(server: Misb
     assert scored.logprobs == (-3.0,)
 
 
+@pytest.mark.parametrize("late", [True, False])
+def test_log_probabilities_read_one_position_too_late_are_found_out(server: Misbehaving, late: bool) -> None:
+    """As llama-cpp-python reads them for models without a first token."""
+
+    def logprob_after(text: str) -> float:
+        return -1.0 - len(text) % 7
+
+    def reply(handler: BaseHTTPRequestHandler, path: str, body: dict[str, Any]) -> None:
+        prompt, n = body["prompt"], len(body["prompt"])
+        if body.get("echo"):
+            values = [None, *[logprob_after(prompt[: i + 1] if late else prompt[:i]) for i in range(1, n)]]
+            choice: dict[str, Any] = {"text": prompt + "z", "logprobs": {"tokens": [*prompt], "token_logprobs": values}}
+        else:
+            found = {"tokens": ["z"], "token_logprobs": [logprob_after(prompt)]}
+            choice = {"text": "z", "logprobs": found}
+        send(handler, json.dumps({"choices": [choice]}).encode())
+
+    server.replies = [reply]
+    assert ("loglikelihood" in reader_of(server, api="completions").can) is not late
+
+
 @pytest.mark.parametrize("generated", ["", " zz", "cde", "é"])
 @pytest.mark.parametrize("listed", [True, False])
 @pytest.mark.parametrize("first", ["", "<s>"])
