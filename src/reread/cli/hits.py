@@ -11,6 +11,7 @@ from rich.text import Text
 
 from reread.types import Hit
 
+INDENT = " " * 5
 _UNSAFE = "\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
 """Delete and the C1 controls, further line ends, what turns the order of letters round, halves of characters."""
 _CONTROLS = re.compile(f"[\x00-\x08\x0b-\x1f{_UNSAFE}]")
@@ -58,6 +59,11 @@ def print_hit(console: Console, hit: Hit, max_chars: int | None, mark: str = "")
     number = f"{mark}{hit.rank}. ".rjust(5)
     console.print(Text.assemble((f"{number}{name}", "cyan"), (f"  {source}  {scores}", "dim")))
     if url:
-        console.print(Text(f"     {url}", style="dim"), soft_wrap=True)
+        console.print(Text(f"{INDENT}{url}", style="dim"), soft_wrap=True)
     short = text if max_chars is None or len(text) <= max_chars else text[:max_chars] + " …"
-    console.print(Text(f"     {short}"))
+    if console.soft_wrap:  # lines are not broken, so there is nothing to indent but the first
+        console.print(Text(f"{INDENT}{short}"))
+    else:
+        for line in Text(short).wrap(console, max(20, console.width - len(INDENT))):
+            line.rstrip()
+            console.print(Text(INDENT) + line)
