@@ -18,6 +18,7 @@ from tiny_models import save_qwen3_embedding
 from chatting import Chat, chatting, what_is_due
 from reread.ask import at_hand, cache_folder
 from reread.cli import run
+from reread.cli.answers import _beyond_the_answer
 from reread.errors import DatastoreError
 from reread.world import World, stored_rungs
 
@@ -277,6 +278,22 @@ def test_a_reply_without_an_answer_is_shown_for_what_it_is(
     _, shown, _ = told(notes, capsys, QUESTION, "--reader", chat.reader, "--kind", "number")
     assert "No answer could be read" in shown
     assert "I would rather \ufffd[m not." in shown
+
+
+@pytest.mark.parametrize(
+    ("reply", "beyond"),
+    [
+        ("Answer: 14 March", ""),
+        ("14 March.", ""),
+        ("It says so in [1].\n\nAnswer: 14 March", "It says so in [1]."),
+        ("It says so in [1]. **Answer:** 14 March", "It says so in [1]."),
+        ("It is due on 14 March. Answer: 14 March.", "It is due on 14 March."),
+        ("It is due on 14 March. Answer:\n14 March", "It is due on 14 March."),
+        ("<think>Hm.</think>The final answer is: 14 March", "The"),
+    ],
+)
+def test_what_a_model_says_beside_its_answer_is_shown_without_it(reply: str, beyond: str) -> None:
+    assert _beyond_the_answer(reply, "14 March", ()) == beyond
 
 
 def test_control_tokens_in_passages_reach_the_model_broken(

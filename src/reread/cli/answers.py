@@ -21,6 +21,7 @@ MAX_CHARS = 600
 """Of a passage, or of a model's reply, on the terminal."""
 MAX_ASIDE_CHARS = 200
 """Of a passage that the answer does not rest on."""
+_MARK_AT_END = re.compile(r"(?:\*\*|__)?\b(?:final )?answer(?: is)?[\s*_]*[:：][\s*_]*$", re.I)
 MARK = "●"
 """Before a passage that the answer rests on."""
 
@@ -125,10 +126,10 @@ def _show_answer(asked: Asked, console: Console) -> None:
 
 def _beyond_the_answer(reply: str, answer: str, options: tuple[str, ...]) -> str:
     """What the model said beside the bare answer; "" where that was all."""
-    said = without_thinking(reply).strip()
-    rest = said
+    said = rest = without_thinking(reply).strip()
     for line in after_answer_marks(said)[:1]:
-        rest = said[: said.rfind(line)].rpartition("\n")[0].strip() if said.endswith(line) else said
+        if said.endswith(line):
+            rest = _MARK_AT_END.sub("", said[: len(said) - len(line)]).strip()
     bare = {answer.casefold(), *(option.casefold() for option in options)}
     return "" if rest.casefold().strip(" .*") in {b.strip(" .*") for b in bare} else rest
 
