@@ -1,11 +1,11 @@
-"""Every arm of the stack, with n, interval, paired p and cost: on the demo's upper rung and on a real instruct model.
+"""Every arm of the stack, with n, interval, paired p and cost: on the demo's upper rung and on a rung of real text.
 
 `world`: the demo's upper rung on the demo's own questions (500 of four options, 500 with short answers).
-`nq`: SmolLM2-135M-Instruct (benchmarks/instruct_model.py) on Natural Questions that name their paragraph, retrieved
-from the Wikipedia passages of the data folder.
+`textbooks`: a rung that was trained on the science textbooks of the data folder, less what prints a question
+(reread decontaminate, then reread pretrain: docs/results.md has the commands), on ARC with the same books to read.
 Interrupt it and run it again: it goes on where it stopped.
 
-Example: python benchmarks/arms.py world --out runs/arms      (or: nq --limit 100)
+Example: python benchmarks/arms.py world --out runs/arms      (or: textbooks --reader hf:FOLDER)
 """
 
 from __future__ import annotations
@@ -15,9 +15,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-from instruct_model import instruct_model
-
-from reread.ask import cache_folder
 from reread.cli.progress import stages
 from reread.demo import CHUNK_WORDS, N_SAMPLES, PASSAGES
 from reread.probe import run_probe
@@ -59,25 +56,20 @@ def world_recipe() -> Recipe:
     )
 
 
-def nq_recipe(limit: int) -> Recipe:
-    model = instruct_model(cache_folder() / "smollm2-135m-instruct")
+def textbooks_recipe(reader: str, limit: int) -> Recipe:
+    # Options of the same prompt differ in length: cloze, per byte.
+    benchmarks = [f"{name}:{DATA / 'benchmarks' / name}.jsonl.gz" for name in ("arc_easy", "arc_challenge")]
     return parse_recipe(
         {
-            "name": "arms-nq",
-            "corpus": {"paths": [str(DATA / "corpora" / "wikipedia_passages.jsonl.gz")], "chunk_words": 100},
+            "name": "arms-textbooks",
+            "corpus": {"paths": [str(DATA / "corpora" / "openstax_science.jsonl.gz")], "chunk_words": 80},
             "retrieval": {"rerank": "consistency"},
-            "readers": [{"name": "SmolLM2-135M-Instruct", "spec": f"hf:{model}"}],
+            "readers": [{"name": Path(reader).name, "spec": reader}],
             "benchmarks": [
-                {
-                    "benchmark": f"nq_open:{DATA / 'benchmarks' / 'nq_open.jsonl.gz'}",
-                    "split": "dev",
-                    "gold_only": True,
-                    "limit": limit,
-                    "form": "short",
-                    "arms": SHORT_ARMS,
-                }
+                {"benchmark": name, "split": "test", "limit": limit, "form": "cloze", "arms": OPTION_ARMS}
+                for name in benchmarks
             ],
-            "reading": {"k": 3, "n_samples": 8, "max_tokens": 16},
+            "reading": {"k": PASSAGES, "n_samples": N_SAMPLES, "consistency_k": 6},
             "curve": {"ceiling": "free"},
         }
     )
@@ -108,11 +100,14 @@ def table(scores: dict[str, Any]) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["world", "nq"])
+    parser.add_argument("what", choices=["world", "textbooks"])
+    parser.add_argument("--reader", help="the rung of textbooks: hf:FOLDER")
     parser.add_argument("--out", type=Path, default=Path("runs/arms"))
-    parser.add_argument("--limit", type=int, default=200, help="questions of nq")
+    parser.add_argument("--limit", type=int, default=1000, help="questions of each benchmark of textbooks")
     given = parser.parse_args()
-    recipe = world_recipe() if given.what == "world" else nq_recipe(given.limit)
+    if given.what == "textbooks" and not given.reader:
+        parser.error("textbooks needs --reader hf:FOLDER")
+    recipe = world_recipe() if given.what == "world" else textbooks_recipe(given.reader, given.limit)
     with stages() as stage:
         found = run_probe(recipe, given.out / recipe.folder_name(), stages=stage)
     print(table(found))
