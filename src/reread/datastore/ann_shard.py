@@ -209,6 +209,8 @@ def _mapped_lists(
     lists = faiss.OnDiskInvertedLists(n_lists, code_size, str(path))
     lists.lists = places_of
     lists.read_only, lists.totsize = True, total
+    # Else FAISS starts up to 32 threads a search to read the lists ahead: 2.4 ms a query instead of 0.3 on 100,000.
+    lists.prefetch_nthread = 0
     lists.do_mmap()
     return lists
 
