@@ -249,20 +249,26 @@ def by_plain_grams(questions: Sequence[Question], n: int) -> Callable[[Sequence[
 
 
 def by_datatrove(python: str, questions: Sequence[Question], stems: bool) -> Callable[[Sequence[str]], list[Named]]:
+    def flag(texts: Sequence[str]) -> list[Named]:
+        # It says that a text is contaminated, not by which question.
+        flags = run_datatrove(python, questions, texts, stems)["flags"]
+        return [({"any"} if flagged else set(), set()) for flagged in flags]
+
+    return flag
+
+
+def run_datatrove(python: str, questions: Sequence[Question], texts: Sequence[str], stems: bool) -> dict[str, Any]:
+    """What decontamination_datatrove.py prints for these texts: flags, and the filter's processor seconds."""
     items = []
     for question in questions:
         item = item_of(question, random.Random(0))
         query = "\n".join(part for part in (item.stem, item.options) if part)
         items += [[query, answer] for answer in accepted_texts(question)[:1]]
-
-    def flag(texts: Sequence[str]) -> list[Named]:
-        asked = json.dumps({"items": items, "texts": list(texts), "stems": stems})
-        worker = Path(__file__).with_name("decontamination_datatrove.py")
-        done = subprocess.run([python, str(worker)], input=asked, capture_output=True, text=True, check=True)
-        # It says that a text is contaminated, not by which question.
-        return [({"any"} if flagged else set(), set()) for flagged in json.loads(done.stdout)["flags"]]
-
-    return flag
+    asked = json.dumps({"items": items, "texts": list(texts), "stems": stems})
+    worker = Path(__file__).with_name("decontamination_datatrove.py")
+    done = subprocess.run([python, str(worker)], input=asked, capture_output=True, text=True, check=True)
+    answered: dict[str, Any] = json.loads(done.stdout)
+    return answered
 
 
 def judge(

@@ -297,3 +297,20 @@ def test_files_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> None:
     decontaminate_corpus([str(tmp_path / "c")], [ITEM], tmp_path / "out")
     texts = [record["text"] for path in (tmp_path / "out" / "clean").iterdir() for record in read(path)]
     assert sorted(texts) == ["first", "second"]
+
+
+def test_ngrams_common_in_the_corpus_are_left_out(tmp_path: Path) -> None:
+    phrase = "we hold these truths to be self evident that all men are created equal and endowed by their creator"
+    item = replace(ITEM, text=f"{phrase} asks who", answers=("Jefferson",))
+    quoting = [{"id": str(n), "text": f"In {n} they read: {phrase}, again."} for n in range(6)]
+    path = write(tmp_path / "c" / "x.jsonl", [*quoting, {"id": "leak", "text": f"Quiz. {phrase} asks who? Jefferson"}])
+    for common, found in ((None, 7), (5, 1)):
+        decontaminate_corpus([str(path)], [item], tmp_path / str(common), threshold=0.6, common=common)
+        assert len(read(tmp_path / str(common) / "findings.jsonl")) == found
+
+
+def test_question_that_many_documents_hold_whole_is_not_common(tmp_path: Path) -> None:
+    path = write(tmp_path / "c" / "x.jsonl", [{"id": str(n), "text": f"{n} {ITEM.text} {n}"} for n in range(9)])
+    decontaminate_corpus([str(path)], [ITEM], tmp_path / "out", common=2)
+    assert len(read(tmp_path / "out" / "findings.jsonl")) == 9
+    assert json.loads((tmp_path / "out" / "common.json").read_text()) == []

@@ -55,6 +55,13 @@ def decontaminate(
     fuzzy: Annotated[
         bool, typer.Option("--fuzzy", help="Find edited questions too, and report those with other numbers.")
     ] = False,
+    common: Annotated[
+        int | None,
+        typer.Option(
+            help="Leave out n-grams that so many documents hold outside of their question (reads the corpus twice).",
+            show_default=False,
+        ),
+    ] = None,
     action: Annotated[
         str | None,
         typer.Option(
@@ -85,6 +92,8 @@ def decontaminate(
         raise UsageError("no corpus was named; write the files or folders before --against, or give a --store")
     if corpus and store is not None:
         raise UsageError(f"give a corpus ({corpus[0]}) or --store {store}, not both")
+    if common is not None and store is not None:
+        raise UsageError("--common counts in the files of a corpus; leave it out with --store")
     for benchmark in [*against, *also]:
         questions.extend(load_benchmark(benchmark, split=split).questions)
     with Progress(
@@ -119,6 +128,7 @@ def decontaminate(
                 threshold=threshold,
                 parts=wanted,
                 fuzzy=fuzzy,
+                common=common,
                 action=cast(Action, action or "drop-document"),
                 progress=progress,
             )

@@ -8,6 +8,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from reread.corpus import CorpusFile, Position, Rejects, find_files, no_documents, read_from
 from reread.corpus.output import (
     atomic_gzip,
@@ -26,7 +28,7 @@ from reread.errors import UsageError
 from reread.runs import atomic_file, content_hash, write_json_atomically
 from reread.types import Question
 
-SETTINGS = "decontaminate.json"
+SETTINGS, COMMON = "decontaminate.json", "common.json"
 
 
 def decontaminate_corpus(
@@ -39,10 +41,14 @@ def decontaminate_corpus(
     threshold: float = DEFAULT_THRESHOLD,
     parts: Collection[Part] = DEFAULT_PARTS,
     fuzzy: bool = False,
+    common: int | None = None,
     action: Action = "drop-document",
     progress: Callable[[int, int | None], None] | None = None,
 ) -> dict[str, Any]:
     """Search the corpora for the questions, write everything to the folder `out`, and return its summary.
+
+    common: leave n-grams out that stand in so many documents outside of their question (a pass of its own over the
+    corpora before; the windows are kept in common.json); None leaves all in.
 
     Writes findings.jsonl (one object a finding: doc_id, source, and the fields of Finding), summary.json (the
     contaminated share by benchmark and subject, under `rule` and under the plain "any" rule), rejects.jsonl and,
@@ -58,10 +64,25 @@ def decontaminate_corpus(
     index = QuestionIndex(questions, ngram=ngram, rule=rule, threshold=threshold, parts=parts, fuzzy=fuzzy)
     plain = QuestionIndex(questions, ngram=ngram, rule="any") if rule != "any" else index
     files = find_files(corpora)
-    _check_settings(out, index, action, questions, files)
+    if common is not None and common < 2:
+        raise UsageError(f"an n-gram is common from {common} documents on; choose 2 or more")
+    _check_settings(out, index, action, questions, files, common)
     remove_unfinished(out)
     with full_disk(out):
+        if common is not None:
+            _leave_out_common(files, out, index, common)
         return _all_files(corpora, files, out, index, plain, action, progress)
+
+
+def _leave_out_common(files: Sequence[CorpusFile], out: Path, index: QuestionIndex, least: int) -> None:
+    """Count the index's n-grams in the corpora, once, and leave the common ones out."""
+    path = out / COMMON
+    if not path.exists():
+        documents = (document for _, document in read_from(files, Position(0, 0), rejects=Rejects()))
+        windows = index.common_windows((f"{document.title}\n\n{document.text}" for document in documents), least)
+        write_json_atomically(path, [f"{window:016x}" for window in windows.tolist()])
+    windows = np.array([int(window, 16) for window in json.loads(path.read_bytes())], np.uint64)
+    index.without_windows(windows)
 
 
 def _all_files(
@@ -153,12 +174,18 @@ def _summary(
 
 
 def _check_settings(
-    out: Path, index: QuestionIndex, action: str, questions: Sequence[Question], files: Sequence[CorpusFile]
+    out: Path,
+    index: QuestionIndex,
+    action: str,
+    questions: Sequence[Question],
+    files: Sequence[CorpusFile],
+    common: int | None,
 ) -> None:
     """Refuse to go on in a folder that another call began."""
     asked = {
         **index.settings(),
         "ngram": index.ngram,
+        "common": common,
         "action": action,
         "questions": content_hash(
             [[q.id, q.benchmark, q.text, q.choices, q.answers, q.meta.get("solution")] for q in questions]

@@ -15,7 +15,7 @@ from reread.decontaminate import patterns
 from reread.decontaminate.fuzzy import FuzzyIndex, Match, Row, rows_of
 from reread.decontaminate.patterns import DEFAULT_PARTS, PARTS, Part, Pattern, Target
 from reread.decontaminate.tables import Tables
-from reread.decontaminate.tokens import Tokens, tokenize
+from reread.decontaminate.tokens import Tokens, UInt64s, tokenize
 from reread.errors import UsageError
 from reread.types import Document, Question
 
@@ -125,6 +125,46 @@ class QuestionIndex:
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def common_windows(self, texts: Iterable[str], least: int) -> UInt64s:
+        """The windows that stand in `least` texts or more outside of the question that they belong to, in order.
+
+        A window counts in a text where some of its question's windows are missing around it: so a question that many
+        texts hold whole does not become common by that, while one that many texts quote in part does. What is returned
+        can be given to `without_windows`; memory is bounded by the index.
+        """
+        counts: Counter[int] = Counter()
+        hashes: dict[int, int] = {}
+        for text in texts:
+            tokens = tokenize(text)
+            positions, grams = self._tables.scan(tokens)
+            outside: dict[int, int] = {}
+            for row, places in (self._tables.by_pattern(positions, grams) if len(positions) else {}).items():
+                pattern = self._patterns[row]
+                for cluster in _clusters(places, max(pattern.length, pattern.n_tokens)):
+                    if pattern.kind != "short" and len({gram for _, gram in cluster}) < len(pattern.grams):
+                        outside.update((gram, position) for position, gram in cluster)
+            for gram, position in outside.items():
+                if gram not in hashes:
+                    length = self._tables.length_of(gram)
+                    hashes[gram] = int(tokens.windows(length, position, position + length)[0])
+            counts.update(outside.keys())
+        return np.array(sorted({hashes[gram] for gram, n in counts.items() if n >= least}), np.uint64)
+
+    def without_windows(self, windows: UInt64s) -> int:
+        """Leave these windows out of every pattern that has others; returns how many were left out of some pattern."""
+        left_out: set[int] = set()
+        kept = []
+        for pattern in self._patterns:
+            is_out = np.isin(pattern.grams, windows)
+            if pattern.kind != "short" and is_out.any() and not is_out.all():
+                left_out.update(pattern.grams[is_out].tolist())
+                pattern = replace(pattern, grams=pattern.grams[~is_out], anchors=pattern.anchors[~is_out])
+            kept.append(pattern)
+        if left_out:
+            self._patterns = kept
+            self._tables = Tables(kept)
+        return len(left_out)
 
     def ngram_of(self, benchmark: str) -> int:
         """Tokens per n-gram used for a benchmark."""

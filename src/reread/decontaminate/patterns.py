@@ -67,6 +67,8 @@ TOKENS_BEFORE_ANSWER = 1
 """Between a cloze and an answer "directly" after it: an article, or the option's letter."""
 OPTION_WORDS = 8
 """Words (of two letters or more) in all options together, below which a list of options is no sign of a question."""
+PART_STRIDE = 3
+"""Of the windows of other parts, every third is looked for, and the last: tables that fit the cache are faster."""
 MAX_ANSWER = 64
 """Tokens of an answer that are compared; a longer one is recognised by its beginning."""
 
@@ -283,8 +285,12 @@ def _tokenize_apart(texts: list[str]) -> list[Tokens]:
 
 def _pattern(target: int, text: str, tokens: Tokens, length: int, stop: int, kind: str, threshold: float) -> Pattern:
     """The windows of `length` tokens among the first `stop` tokens."""
-    grams, first = np.unique(tokens.windows(length, 0, stop), return_index=True)
-    anchors = tokens.windows(anchor_length(length), 0, stop)[first]
+    windows = tokens.windows(length, 0, stop)
+    places = np.arange(len(windows))
+    if kind not in ("stem", "joined", "short"):
+        places = np.union1d(places[::PART_STRIDE], places[-1:])
+    grams, first = np.unique(windows[places], return_index=True)
+    anchors = tokens.windows(anchor_length(length), 0, stop)[places[first]]
     needs_answer = kind == "short"
     return Pattern(target, length, grams, anchors, kind, needs_answer, "complete", threshold, text, stop)
 

@@ -12,8 +12,8 @@ from reread.decontaminate import kernels
 from reread.decontaminate.patterns import ANCHOR_LENGTHS, Pattern, anchor_length
 from reread.decontaminate.tokens import Tokens, UInt64s, powers
 
-FILTER_BITS_PER_ANCHOR = 32
-"""Bits of the first filter per stored anchor: three of a hundred windows of foreign text pass it."""
+FILTER_BITS_PER_ANCHOR = 24
+"""Bits of the first filter per stored anchor, at least: four of a hundred windows of foreign text pass it, or fewer."""
 FIRST_ROOM = 1024
 """Matches that one scan has room for before it is repeated with more."""
 
@@ -30,7 +30,10 @@ class Tables:
         n_windows = [len(row.grams) for row in rows]
         lengths = np.repeat([row.length for row in rows], n_windows).astype(np.uint64)
         hashes = np.concatenate([row.grams for row in rows]) if rows else np.empty(0, np.uint64)
-        distinct, gram_of_window = np.unique(hashes ^ (lengths * kernels.LENGTH_SALT), return_inverse=True)
+        distinct, first_window, gram_of_window = np.unique(
+            hashes ^ (lengths * kernels.LENGTH_SALT), return_index=True, return_inverse=True
+        )
+        self._lengths = lengths[first_window].astype(np.uint8)
         order = np.argsort(gram_of_window, kind="stable")
         self._owners = np.repeat(np.arange(len(rows)), n_windows)[order]
         self._first_owner = np.searchsorted(gram_of_window[order], np.arange(len(distinct) + 1))
@@ -45,6 +48,10 @@ class Tables:
         self._bits, self._anchor_keys, self._anchor_lengths = (
             np.concatenate([table[part] for table in tables]) for part in (1, 2, 3)
         )
+
+    def length_of(self, gram: int) -> int:
+        """Tokens of a stored window."""
+        return int(self._lengths[gram])
 
     def scan(self, tokens: Tokens) -> tuple[Int64s, Int64s]:
         """Token position and number of every stored window in the text."""
