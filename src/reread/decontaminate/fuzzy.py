@@ -48,8 +48,8 @@ SURE_ROW = 40
 TEMPLATE_RUN, TEMPLATE_ROWS, TEMPLATE_WEIGHT = 6, 3, 0.1
 """Runs of tokens that so many different rows share belong to a template (moral_scenarios' first sentence): what their
 tokens' weights are multiplied by. The rest of a row must say which of them it is."""
-EQUAL_WORDS = 0.6
-"""Share of a row's words that a copy has at least, whatever they weigh."""
+EQUAL_WORDS, LONG_EQUAL_WORDS = 0.7, 0.6
+"""Share of a row's words that a copy has at least, whatever they weigh: up to LONG_ROW tokens, and from SURE_ROW on."""
 TEMPLATE_WORDS = 8
 """Equal words that a templated match has at least."""
 NUMBER_MARK, VARIABLE_MARK = np.uint64(0x5851F42D4C957F2D), np.uint64(0x14057B7EF767814F)
@@ -116,7 +116,8 @@ class FuzzyIndex:
         # A question without its number is another, however common the number.
         self._weights[self._classes == align.NUMBER] = 1.0
         self._weights[_in_templates(self._tokens, lengths)] *= TEMPLATE_WEIGHT
-        self._n_words = np.array([int((own == align.WORD).sum()) for own in classes], np.int64)
+        n_words = np.array([int((own == align.WORD).sum()) for own in classes], np.int64)
+        self._least_words = n_words * np.interp(lengths, (LONG_ROW, SURE_ROW), (EQUAL_WORDS, LONG_EQUAL_WORDS))
         self._least_copy = np.interp(lengths, (LONG_ROW, SURE_ROW), (COPY, LONG_COPY))
         self._least_copy[lengths < LONG_ROW] = SHORT_COPY
         self._slack = (lengths // 4 + 3).astype(np.int64)
@@ -188,7 +189,7 @@ class FuzzyIndex:
         first, last, row_first, row_last, n_slots, n_words = span
         is_copy = n_slots == 0
         if is_copy:
-            is_alike = n_words >= EQUAL_WORDS * self._n_words[number]
+            is_alike = n_words >= self._least_words[number]
             good_enough = is_alike and scores[0] >= self._least_copy[number]
         else:
             good_enough = scores[1] >= TEMPLATED and n_words >= TEMPLATE_WORDS

@@ -243,7 +243,7 @@ class QuestionIndex:
         answer_end = None
         if match.row.part == "stem":
             answer_end = _first_occurrence(tokens, target.answers, match.last, match.last + window)
-        if match.row.needs_answer and (answer_end is None or not _is_asked(match, answer_end, tokens, text)):
+        if match.row.needs_answer and (answer_end is None or not _is_asked(match, target.answers, tokens, text)):
             return None
         start, end = int(tokens.starts[match.first]), int(tokens.ends[max(match.last, answer_end or 0) - 1])
         kind = "fuzzy" if match.is_copy else "templated"
@@ -311,14 +311,21 @@ def _first_occurrence(tokens: Tokens, wanted: Sequence[tuple[int, int]], start: 
     return None if best is None else best[1]
 
 
-def _is_asked(match: Match, answer_end: int, tokens: Tokens, text: str) -> bool:
+def _is_asked(match: Match, answers: Sequence[tuple[int, int]], tokens: Tokens, text: str) -> bool:
     """Whether what is like a short question is one: it begins as the question does, or has a question mark; and where
-    its answer would complete it to a sentence, a mark, a colon or a line's end parts the two."""
+    its answer would complete it to a sentence, a colon or a line's end parts the two, or a mark."""
     marked = _has_mark(tokens, match.last, text)
     if patterns.ending(match.row.text) != "open":
         return marked or match.row_start < len(match.row.text.split(None, 1)[0])
-    between = text[int(tokens.ends[match.last - 1]) : int(tokens.ends[answer_end - 1])]
-    return marked or any(sign in between for sign in (":", "\n"))
+    if match.last >= len(tokens):
+        return marked
+    between = text[int(tokens.ends[match.last - 1]) : int(tokens.starts[match.last])]
+    return marked or (any(sign in between for sign in (":", "\n")) and _follows(match, answers, tokens))
+
+
+def _follows(match: Match, answers: Sequence[tuple[int, int]], tokens: Tokens) -> bool:
+    """Whether an answer begins within two tokens of the match ("Answer: ...")."""
+    return any(np.uint64(key) in tokens.windows(length, match.last, match.last + length + 2) for length, key in answers)
 
 
 def _question_side(pattern: Pattern, positions: Sequence[int], tokens: Tokens) -> tuple[int, int]:
