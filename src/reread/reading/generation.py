@@ -59,7 +59,7 @@ def generate_samples(
     # Every row's cache grows to the whole length of its prompt and generation.
     widths = [n_drawn * (len(ids) + max_tokens) // max(1, len(ids)) for ids in encoded]
     with torch.inference_mode():
-        for batch, shared in batches(reader, encoded, widths):
+        for batch, shared in batches(reader, encoded, widths, reader.batch_tokens):
 
             def work(part: list[int], shared: Shared | None = shared) -> list[_Row]:
                 numbers = range(first, first + n_drawn)

@@ -38,7 +38,7 @@ def score_requests(reader: HfReader, requests: Sequence[tuple[str, Sequence[str]
     # A row's share of memory: its prefix, and a copy of its cache for every continuation of several tokens.
     widths = [max(1, sum(len(c) > 1 for c in t.continuations)) for t in tokens]
     with torch.inference_mode():
-        for batch, shared in batches(reader, [t.prefix for t in tokens], widths):
+        for batch, shared in batches(reader, [t.prefix for t in tokens], widths, reader.score_tokens):
 
             def work(part: list[int], shared: Shared | None = shared) -> list[Scored]:
                 return score(reader, [tokens[i] for i in part], shared)

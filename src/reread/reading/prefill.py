@@ -76,15 +76,15 @@ def select_rows(cache: Any, index: torch.Tensor) -> None:
 
 
 def batches(
-    reader: HfReader, rows: Sequence[Sequence[int]], widths: Sequence[int]
+    reader: HfReader, rows: Sequence[Sequence[int]], widths: Sequence[int], budget: int
 ) -> Iterator[tuple[list[int], Shared | None]]:
-    """Indices of rows in batches within the token budget, and the cache of what a batch's rows begin with.
+    """Indices of rows in batches of at most `budget` tokens, and the cache of what a batch's rows begin with.
 
     widths: how many copies of its cache each row will need. Rows that share a long beginning stand in one
     batch or in following ones, and the beginning goes through the model once. Longest rows come first.
     """
     if reader.cache_kind != "full" or len(rows) < 2 or not reader.share_prefixes:
-        for batch in reader.batches([len(row) for row in rows], widths):
+        for batch in reader.batches([len(row) for row in rows], widths, budget):
             yield batch, None
         return
     least = CPU_LEAST_SAVED if reader.device.type == "cpu" else GPU_LEAST_SAVED
@@ -101,7 +101,7 @@ def batches(
             n_new += group.length - n_before
         members = group.members
         lengths = [len(rows[i]) for i in members]
-        for batch in reader.batches(lengths, [widths[i] for i in members], done=n_done, total=len(rows)):
+        for batch in reader.batches(lengths, [widths[i] for i in members], budget, done=n_done, total=len(rows)):
             shared = Shared(kept[-1][1], group.length, n_new) if group.cuts else None
             yield [members[i] for i in batch], shared
             n_new = 0
