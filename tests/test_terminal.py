@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from reread import report
-from reread.analysis.changes import changes
 from reread.ask import Asked
 from reread.cli import answers, probe, run
 from reread.cli.hits import json_line, plain
+from reread.evaluation.changes import changes
 from reread.report.examples import Example, Examples, Option, ShownPassage
 from reread.types import Answer, Hit, Passage, Sample
 

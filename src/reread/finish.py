@@ -58,6 +58,7 @@ def _scores(run: RunFolder, recipe: Recipe, manifest: Mapping[str, Any]) -> dict
     recall_rows = list(run.recall.read())
     scores: dict[str, Any] = {}
     for name, facts in manifest["benchmarks"].items():
+        spec = get_spec(name)
         entry = benchmark_scores(
             answered.get(name, {}),
             train_flops,
@@ -65,7 +66,10 @@ def _scores(run: RunFolder, recipe: Recipe, manifest: Mapping[str, Any]) -> dict
             kind=facts["kind"],
             chance=facts["chance"] or 0.0,
             seed=recipe.seed,
+            categories=spec.categories,
         )
+        if spec.must_not_help:
+            entry["must_not_help"] = True
         own = [row for row in recall_rows if row["benchmark"] == name]
         if own:
             entry["retrieval"] = recall_table(own, recipe.retrieval.recall_at)

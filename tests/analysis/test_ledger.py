@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reread.analysis.changes import Outcome, changes
 from reread.analysis.ledger import BreakEven, Charge, bill, break_even
 from reread.errors import UsageError
+from reread.evaluation.changes import Outcome, changes
 
 
 def crossing(**different: float | None) -> BreakEven:

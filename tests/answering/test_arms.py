@@ -1,7 +1,12 @@
+from dataclasses import replace
+
 import pytest
 
 from reread.answering.arms import BASES, parse_arm, parse_arms
+from reread.answering.settings import Settings
+from reread.answering.views import views_of
 from reread.errors import UsageError
+from reread.types import Question
 
 
 @pytest.mark.parametrize(
@@ -56,3 +61,16 @@ def test_arms_are_listed_once_in_order() -> None:
         "sc",
         "retrieval",
     ]
+
+
+def test_an_arm_may_name_its_number_of_samples() -> None:
+    assert parse_arm("sc+n32").n_samples == 32
+    arm = parse_arm("retrieval+sc+n4+k2")
+    assert arm == replace(parse_arm("retrieval+sc+k2"), name=arm.name, n_samples=4)
+    with pytest.raises(UsageError, match="draws no samples"):
+        parse_arm("retrieval+n4")
+    settings = Settings(form="short", n_samples=8)
+    question = Question("q", "b", "", "Who?", None, ("Ada",))
+    (view,) = views_of(question, (), parse_arm("sc+n32"), settings)
+    assert view.n_draws == 32
+    assert [len(views_of(question, (), parse_arm(f"random+bag+n{n}"), settings)) for n in (2, 5)] == [2, 5]

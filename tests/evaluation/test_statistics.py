@@ -193,3 +193,69 @@ def test_the_detectable_difference_is_found_at_the_power_asked_for() -> None:
 
 def test_too_few_questions_can_detect_nothing() -> None:
     assert stats.minimal_detectable_difference(5, 0.3) is None
+
+
+def test_the_clustered_error_is_millers_double_sum() -> None:
+    rng = np.random.default_rng(10)
+    groups = rng.integers(0, 7, 60)
+    differences = rng.choice([-1.0, 0.0, 1.0], 60) + 0.3 * groups
+    d = differences - differences.mean()
+    double_sum = sum(d[i] * d[j] for i in range(60) for j in range(60) if groups[i] == groups[j])
+    assert stats.clustered_standard_error(differences.tolist(), groups.tolist()) == pytest.approx(
+        math.sqrt(double_sum) / 60
+    )
+
+
+def test_the_clustered_bootstrap_is_that_of_drawing_whole_groups() -> None:
+    rng = np.random.default_rng(11)
+    groups = np.sort(rng.integers(0, 30, 300))
+    a = (rng.random(300) < 0.4).astype(float)
+    b = np.where((rng.random(30) < 0.4)[groups], 1.0, a)
+    found = stats.clustered_bootstrap(a.tolist(), b.tolist(), groups.tolist(), n_resamples=4000)
+    drawn = [
+        np.concatenate([(b - a)[groups == g] for g in rng.integers(0, 30, 30)]).mean()
+        for _ in range(4000)
+    ]  # fmt: skip
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    plain = stats.paired_bootstrap(a.tolist(), b.tolist())
+    assert found is not None and plain is not None
+    assert (found.low, found.high) == (pytest.approx(low, abs=0.02), pytest.approx(high, abs=0.02))
+    assert found.high - found.low > 1.3 * (plain.high - plain.low)
+
+
+def test_the_clustered_bootstrap_of_single_questions_is_the_paired_one() -> None:
+    rng = np.random.default_rng(12)
+    a, b = (rng.random((2, 200)) < np.array([[0.5], [0.6]])).astype(float)
+    clustered = stats.clustered_bootstrap(a.tolist(), b.tolist(), list(range(200)), n_resamples=4000)
+    plain = stats.paired_bootstrap(a.tolist(), b.tolist(), n_resamples=4000)
+    assert clustered is not None and plain is not None
+    assert clustered.low == pytest.approx(plain.low, abs=0.012)
+    assert clustered.high == pytest.approx(plain.high, abs=0.012)
+    assert stats.clustered_bootstrap(a.tolist(), b.tolist(), ["all"] * 200) is None
+    assert stats.clustered_bootstrap([], [], []) is None
+
+
+def test_shares_of_different_questions_differ_as_in_newcombes_table() -> None:
+    # Newcombe 1998, table II, method 10: 56/70 - 48/80 and 9/10 - 3/10.
+    for (x1, n1, x2, n2), (low, high) in {(56, 70, 48, 80): (0.0524, 0.3339), (9, 10, 3, 10): (0.1705, 0.8090)}.items():
+        found = stats.newcombe(x2, n2, x1, n1)
+        assert found is not None
+        difference, interval = found
+        assert difference == pytest.approx(x1 / n1 - x2 / n2)
+        assert (interval.low, interval.high) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
+    assert stats.newcombe(0, 0, 1, 2) is None
+
+
+def test_the_detectable_difference_has_its_power_by_full_enumeration() -> None:
+    n, discordant_frac = 60, 0.4
+    difference = stats.minimal_detectable_difference(n, discordant_frac)
+    assert difference is not None
+    mended, broken = (discordant_frac + difference) / 2, (discordant_frac - difference) / 2
+    multinomial = scipy_stats.multinomial(n, [mended, broken, 1 - discordant_frac])
+    power = sum(
+        multinomial.pmf([m, k, n - m - k])
+        for m in range(n + 1)
+        for k in range(n + 1 - m)
+        if stats.mcnemar_midp(m, k) < 0.05
+    )
+    assert power == pytest.approx(0.8, abs=0.05)

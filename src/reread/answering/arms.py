@@ -1,7 +1,8 @@
 """What an arm's name means. Names are fixed, so that runs compare.
 
-`ARM(+mmr|+bag|+QUERY|+sc|+vr|+kN|+gN)*` with ARM one of baseline, sc, retrieval, rerank, docs, random, shuffled,
+`ARM(+mmr|+bag|+QUERY|+sc|+vr|+kN|+gN|+nN)*` with ARM one of baseline, sc, retrieval, rerank, docs, random, shuffled,
 oracle, and QUERY one of options, joined, rewrite, hyde, decompose. `sc` alone is `baseline+sc`; `vr` is `mmr+bag`.
+`kN` passages, `gN` of them in each group of `docs`, `nN` samples of an arm that draws several.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ BASES: dict[str, PassageSource] = {
     "oracle": "oracle",
 }
 QUERIES: tuple[QueryMaking, ...] = tuple(making for making in get_args(QueryMaking) if making != "question")
-MODIFIERS = ("mmr", "bag", "sc", "vr", "kN", "gN", *QUERIES)
+MODIFIERS = ("mmr", "bag", "sc", "vr", "kN", "gN", "nN", *QUERIES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,8 @@ class Arm:
     """Passages in each of `docs`' groups."""
     k: int | None = None
     """Passages before the question; the recipe's by default."""
+    n_samples: int | None = None
+    """Samples, or seeded views, of an arm that votes; the recipe's by default."""
 
 
 def parse_arm(name: str) -> Arm:
@@ -80,6 +83,8 @@ def parse_arm(name: str) -> Arm:
             arm = replace(arm, k=int(modifier[1:]))
         elif re.fullmatch(r"g[1-9][0-9]{0,3}", modifier):
             arm = replace(arm, group=int(modifier[1:]))
+        elif re.fullmatch(r"n[1-9][0-9]{0,3}", modifier):
+            arm = replace(arm, n_samples=int(modifier[1:]))
         else:
             raise UsageError(f"unknown part {modifier!r} in the arm {name!r}; {_hint(modifier, list(MODIFIERS))}")
     if arm.passages != "retrieved" and (arm.mmr or arm.query):
@@ -91,6 +96,8 @@ def parse_arm(name: str) -> Arm:
         raise UsageError(f"the arm {name!r}: docs votes in its own way; leave sc, bag and vr out")
     if arm.group > 1 and not arm.docs:
         raise UsageError(f"the arm {name!r} has no groups of passages, so gN means nothing in it; leave it out")
+    if arm.n_samples and not (arm.vote or arm.bag or arm.docs):
+        raise UsageError(f"the arm {name!r} draws no samples, so nN means nothing in it; add sc or leave it out")
     return arm
 
 

@@ -43,6 +43,8 @@ def views_of(question: Question, hits: Sequence[Hit], arm: Arm, settings: Settin
     `docs` looks at each group of hits alone (and at the bare question where nothing was found): consecutive hits by
     rank, so that the best stand together and the last group may be smaller.
     """
+    if arm.n_samples is not None:
+        settings = replace(settings, n_samples=arm.n_samples)
     if arm.docs:
         starts = range(0, len(hits), arm.group)
         groups = [tuple(hits[start : start + arm.group]) for start in starts] or [()]

@@ -42,4 +42,5 @@ SPEC = BenchmarkSpec(
     n_shots=5,
     forms=MMLU.forms,
     templates=MMLU.templates,
+    categories=MMLU.categories,
 )

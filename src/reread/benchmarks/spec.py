@@ -62,6 +62,10 @@ class BenchmarkSpec:
     token, or sum."""
     grader: str | None = None
     """Name of the model-graded metric, where the benchmark has one ("simpleqa")."""
+    categories: Mapping[str, str] = field(default_factory=dict)
+    """Subject → the category that the benchmark's authors put it in."""
+    must_not_help: bool = False
+    """Whether no passage can answer its questions, so that a gain on them shows a fault of the experiment."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ def parse_world(row: Row, spec: BenchmarkSpec) -> Question:
     return parse_choice(row, spec) if row.get("choices") else parse_open(row, spec)
 
 
-def _world(name: str, title: str, kind: str) -> BenchmarkSpec:
+def _world(name: str, title: str, kind: str, *, must_not_help: bool = False) -> BenchmarkSpec:
     return BenchmarkSpec(
         name=name,
         title=title,
@@ -29,10 +29,11 @@ def _world(name: str, title: str, kind: str) -> BenchmarkSpec:
         # Names are single tokens of the world's tokenizer: per byte, a long name would win by its spelling alone.
         normalise="token",
         forms=("cloze", "letters", "chat") if kind == "letter" else ("short", "chat"),
+        must_not_help=must_not_help,
     )
 
 
 WORLD = _world("world", "Facts of the built-in world, four options", "letter")
 WORLD_SHORT = _world("world-short", "Facts of the built-in world, short answers", "short")
 WORLD_MULTIHOP = _world("world-multihop", "Two facts of the built-in world in a chain", "letter")
-WORLD_CONTROL = _world("world-control", "Questions that no passage of the world answers", "letter")
+WORLD_CONTROL = _world("world-control", "Questions that no passage of the world answers", "letter", must_not_help=True)

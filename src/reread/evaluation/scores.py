@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from reread.answering.arms import parse_arm
-from reread.evaluation.statistics import compare, holm, wilson
+from reread.evaluation.changes import changes, outcomes
+from reread.evaluation.matched import matched_pairs
+from reread.evaluation.statistics import (
+    clustered_bootstrap,
+    clustered_standard_error,
+    compare,
+    holm,
+    minimal_detectable_difference,
+    wilson,
+)
+from reread.scoring import scorer_for
 
 STAGES = ("query", "search", "rerank", "prompt", "samples")
 """What a question costs, in the order in which it is spent."""
@@ -46,6 +57,8 @@ def cells(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, Ce
 def arm_score(cell: Cell) -> dict[str, Any]:
     """n, accuracy with Wilson's 95 % interval, answers unparsed, answers with passages dropped, mean cost, F1.
 
+    `failed`: questions to which the reader gave no sample at all (a server that did not reply); they count as unparsed
+    too, and as wrong.
     Where a reader was to write the queries: `query_fallbacks`, the questions searched with as they are, since it wrote
     none that can be used.
     """
@@ -59,6 +72,7 @@ def arm_score(cell: Cell) -> dict[str, Any]:
         "low": interval.low if interval else None,
         "high": interval.high if interval else None,
         "unparsed": sum(row["answer"] is None for row in rows),
+        "failed": sum("samples" in row and not row["samples"] for row in rows),
         "passages_dropped": sum(row.get("n_dropped", 0) > 0 for row in rows),
         "flops_per_question": math.fsum(sum(row["flops"].values()) for row in rows) / n if n else None,
         "flops_by_stage": {stage: math.fsum(row["flops"].get(stage, 0.0) for row in rows) / n for stage in STAGES if n},
@@ -82,7 +96,9 @@ def arm_score(cell: Cell) -> dict[str, Any]:
     return score
 
 
-def comparisons(arms: Mapping[str, Cell], seed: int = 0) -> list[dict[str, Any]]:
+def comparisons(
+    arms: Mapping[str, Cell], seed: int = 0, subject_of: Mapping[str, str] | None = None, kind: str = ""
+) -> list[dict[str, Any]]:
     """Every arm against `baseline`, and every arm with chosen passages against `random`.
 
     Where there is no baseline, against `random`; where there is neither, against the first arm. Always over the
@@ -92,28 +108,86 @@ def comparisons(arms: Mapping[str, Cell], seed: int = 0) -> list[dict[str, Any]]
     pairs = [(reference, arm) for arm in arms if reference is not None and arm != reference]
     if reference == BASELINE and RANDOM in arms:
         pairs += [(RANDOM, arm) for arm in arms if parse_arm(arm).passages in ("retrieved", "oracle")]
-    compared: list[dict[str, Any]] = []
-    for a, b in pairs:
-        shared = [question_id for question_id in arms[a].rows if question_id in arms[b].rows]
-        result = compare(arms[a].scores(shared), arms[b].scores(shared), seed=seed)
-        if result is None:
-            continue
-        compared.append(
-            {
-                "a": a,
-                "b": b,
-                "n": result.n,
-                "difference": result.difference,
-                "low": result.low,
-                "high": result.high,
-                "p": result.p,
-                "mended": result.mended,
-                "broken": result.broken,
-            }
-        )
-    for comparison, adjusted in zip(compared, holm([c["p"] for c in compared]), strict=True):
-        comparison["p_holm"] = adjusted
-    return compared
+    made = [
+        {"a": a, "b": b, **found}
+        for a, b in pairs
+        if (found := comparison(arms[a], arms[b], seed, subject_of, kind)) is not None
+    ]
+    return with_holm(made)
+
+
+def comparison(
+    a: Cell, b: Cell, seed: int = 0, subject_of: Mapping[str, str] | None = None, kind: str = ""
+) -> dict[str, Any] | None:
+    """b against a over the questions that both answered; None where there are none.
+
+    `detectable`: the smallest true difference that so many questions show with 80 % power at 5 %, given the share on
+    which the two differ here. `clustered`: standard error and interval where questions come in groups (subjects), None
+    where they do not. `changes`: answers that changed (evaluation/changes.py).
+    """
+    shared = [question_id for question_id in a.rows if question_id in b.rows]
+    before, after = a.scores(shared), b.scores(shared)
+    result = compare(before, after, seed=seed)
+    if result is None:
+        return None
+    discordant = (result.mended + result.broken) / result.n
+    return {
+        "n": result.n,
+        "difference": result.difference,
+        "low": result.low,
+        "high": result.high,
+        "p": result.p,
+        "mended": result.mended,
+        "broken": result.broken,
+        "detectable": minimal_detectable_difference(result.n, discordant),
+        "clustered": _clustered(before, after, [(subject_of or {}).get(q, "") for q in shared], seed),
+        "changes": changes(outcomes(a.rows), outcomes(b.rows), same_answer(kind)).as_dict(),
+    }
+
+
+def with_holm(made: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The comparisons, each with `p_holm`: corrected for their number."""
+    for one, adjusted in zip(made, holm([one["p"] for one in made]), strict=True):
+        one["p_holm"] = adjusted
+    return made
+
+
+def same_answer(kind: str) -> Callable[[str, str], bool] | None:
+    """Whether two answers of a kind are one, by the scorer; None (equal strings) where asking it takes long."""
+    return scorer_for(kind).same if kind in ("letter", "number", "short") else None
+
+
+def _clustered(
+    before: Sequence[float], after: Sequence[float], groups: Sequence[str], seed: int
+) -> dict[str, Any] | None:
+    n_groups = len(set(groups))
+    interval = clustered_bootstrap(before, after, groups, seed=seed) if 1 < n_groups < len(groups) else None
+    if interval is None:
+        return None
+    differences = [b - a for a, b in zip(before, after, strict=True)]
+    return {
+        "n_groups": n_groups,
+        "standard_error": clustered_standard_error(differences, groups),
+        "low": interval.low,
+        "high": interval.high,
+    }
+
+
+def larger_model_changes(
+    readers: Mapping[str, Mapping[str, Cell]], ordered: Sequence[str], kind: str = ""
+) -> list[dict[str, Any]]:
+    """How many answers of `baseline` change from each rung to the next larger one: what retrieval is held against."""
+    with_baseline = [name for name in ordered if BASELINE in readers[name]]
+    return [
+        {
+            "a": small,
+            "b": large,
+            **changes(
+                outcomes(readers[small][BASELINE].rows), outcomes(readers[large][BASELINE].rows), same_answer(kind)
+            ).as_dict(),
+        }
+        for small, large in itertools.pairwise(with_baseline)
+    ]
 
 
 def subject_scores(arms: Mapping[str, Cell], subject_of: Mapping[str, str]) -> dict[str, Any]:
@@ -154,19 +228,41 @@ def benchmark_scores(
     kind: str,
     chance: float,
     seed: int = 0,
+    categories: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """One benchmark's part of scores.json, rungs ordered by training FLOPs (outside readers last)."""
+    """One benchmark's part of scores.json, rungs ordered by training FLOPs (outside readers last).
+
+    categories: subject → its category, where the benchmark sorts its subjects.
+    """
+    category_of = {q: categories[s] for q, s in subject_of.items() if s in categories} if categories else {}
+    ordered = sorted(readers, key=lambda name: (train_flops.get(name) or math.inf, name))
     rungs = []
-    for name in sorted(readers, key=lambda name: (train_flops.get(name) or math.inf, name)):
+    for name in ordered:
         arms = readers[name]
+        scored = {arm: arm_score(cell) for arm, cell in arms.items()}
         rungs.append(
             {
                 "name": name,
                 "train_flops": train_flops.get(name),
-                "arms": {arm: arm_score(cell) for arm, cell in arms.items()},
-                "comparisons": comparisons(arms, seed),
+                "arms": scored,
+                "comparisons": comparisons(arms, seed, subject_of, kind),
+                "matched": with_holm(
+                    [
+                        {**pair, **found}
+                        for pair in matched_pairs(scored)
+                        if (found := comparison(arms[pair["a"]], arms[pair["b"]], seed, subject_of, kind)) is not None
+                    ]
+                ),
                 "multipliers": {},
                 "subjects": subject_scores(arms, subject_of),
+                "categories": subject_scores(arms, category_of) if category_of else {},
             }
         )
-    return {"kind": kind, "chance": chance, "rungs": rungs, "curve": None}
+    ladder = [name for name in ordered if train_flops.get(name)]
+    return {
+        "kind": kind,
+        "chance": chance,
+        "rungs": rungs,
+        "curve": None,
+        "larger_model": larger_model_changes(readers, ladder, kind),
+    }

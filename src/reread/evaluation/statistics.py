@@ -231,6 +231,58 @@ def clustered_standard_error(values: Sequence[float], groups: Sequence[Hashable]
     return float(math.sqrt(float(sums @ sums)) / len(x))
 
 
+def clustered_bootstrap(
+    scores_a: Sequence[float],
+    scores_b: Sequence[float],
+    groups: Sequence[Hashable],
+    *,
+    confidence: float = 0.95,
+    n_resamples: int = N_RESAMPLES,
+    seed: int = 0,
+) -> Interval | None:
+    """Percentile interval of mean(b) − mean(a), resampling whole groups with all their questions.
+
+    The cluster bootstrap (Davison and Hinkley 1997, section 3.8): a resample draws as many groups as there are, and
+    its mean is over the questions drawn, so large groups weigh more. With one question a group it is the paired
+    bootstrap. None for no questions or a single group. Under some 20 groups it is too narrow (Cameron, Gelbach, Miller
+    2008).
+    """
+    differences = _paired_differences(scores_a, scores_b)
+    if not len(differences):
+        return None
+    labels = _group_numbers(groups, len(differences))
+    n_groups = int(labels.max()) + 1
+    if n_groups == 1:
+        return None
+    sums, sizes = np.bincount(labels, weights=differences), np.bincount(labels).astype(np.float64)
+    rng = np.random.default_rng(seed)
+    means = np.empty(n_resamples)
+    rows = max(1, _CELLS_AT_ONCE // n_groups)
+    for start in range(0, n_resamples, rows):
+        drawn = rng.integers(0, n_groups, size=(min(rows, n_resamples - start), n_groups))
+        means[start : start + len(drawn)] = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return Interval(float(low), float(high))
+
+
+def newcombe(
+    successes_a: float, n_a: int, successes_b: float, n_b: int, confidence: float = 0.95
+) -> tuple[float, Interval] | None:
+    """Share b − share a of two groups of *different* questions, with its interval; None where one group is empty.
+
+    Newcombe 1998 (Statist. Med. 17:873), method 10: from the two Wilson intervals.
+    """
+    a, b = wilson(successes_a, n_a, confidence), wilson(successes_b, n_b, confidence)
+    if a is None or b is None:
+        return None
+    share_a, share_b = successes_a / n_a, successes_b / n_b
+    difference = share_b - share_a
+    below = math.hypot(share_b - b.low, a.high - share_a)
+    above = math.hypot(b.high - share_b, share_a - a.low)
+    return difference, Interval(difference - below, difference + above)
+
+
 def minimal_detectable_difference(
     n: int, discordant_frac: float, *, alpha: float = 0.05, power: float = 0.8
 ) -> float | None:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reread.analysis.changes import Changes, Outcome, changes
 from reread.analysis.multiplier import BASELINE
+from reread.evaluation.changes import Changes, changes, outcomes
 from reread.questions import LETTERS
 from reread.report.run import BenchmarkScores, Run, is_control, shown_as
 from reread.runs import content_seed
@@ -86,7 +86,7 @@ def examples(run: Run, scores: BenchmarkScores) -> Examples | None:
         return None
     rung = rungs[-1].name
     answers = run.answers(scores.name, rung, (reference, arm))
-    found = changes(_outcomes(answers[reference]), _outcomes(answers[arm]))
+    found = changes(outcomes(answers[reference]), outcomes(answers[arm]))
     if not found.n:
         return None
     mended, broken = _drawn(found.mended), _drawn(found.broken)
@@ -147,12 +147,6 @@ def _example(
         after=after.get("answer"),
         passages=tuple(shown),
     )
-
-
-def _outcomes(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Outcome]:
-    return {
-        q: Outcome(row.get("answer"), float(row["score"])) for q, row in rows.items() if row.get("score") is not None
-    }
 
 
 def _hits(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
