@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reread.decontaminate import align, kernels
-from reread.decontaminate.patterns import stem_of, wordings_of
+from reread.decontaminate.patterns import ending, stem_of, wordings_of
 from reread.decontaminate.tables import hash_table, set_bits
 from reread.decontaminate.tokens import Tokens, UInt64s, tokenize
 from reread.questions import LETTERS
@@ -44,7 +44,7 @@ NEEDED = 0.2
 COPY, LONG_COPY, SHORT_COPY, TEMPLATED = 0.72, 0.68, 0.74, 0.75
 """Least scores: of a copy of LONG_ROW tokens, falling to the second's at SURE_ROW tokens; of a shorter one, with its
 answer; and, changed numbers forgiven, of a templated match."""
-SURE_ROW = 40
+PHRASE_ROW, SURE_ROW = 20, 40
 TEMPLATE_RUN, TEMPLATE_ROWS, TEMPLATE_WEIGHT = 6, 3, 0.1
 """Runs of tokens that so many different rows share belong to a template (moral_scenarios' first sentence): what their
 tokens' weights are multiplied by. The rest of a row must say which of them it is."""
@@ -64,6 +64,8 @@ class Row:
     part: str
     """"stem", or "stem+options"."""
     needs_answer: bool
+    must_be_asked: bool = False
+    """Whether it is short enough to be a phrase that texts quote: it must begin as the question does, or be marked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +87,17 @@ def rows_of(question: Question, target: int) -> list[Row]:
     """The rows of one question: its stem, or, where that is short, stem and options, and the stem with its answer."""
     rows = []
     for text in (stem_of(question), *wordings_of(question)):
-        is_long = len(tokenize(text)) >= LONG_ROW
-        if is_long:
-            rows.append(Row(target, text, "stem", needs_answer=False))
+        n_tokens = len(tokenize(text))
+        if n_tokens >= LONG_ROW:
+            is_phrase = n_tokens < PHRASE_ROW and ending(text) != "open"
+            rows.append(Row(target, text, "stem", needs_answer=False, must_be_asked=is_phrase))
             continue
         if question.choices:
             options = (f"{letter}. {option}" for letter, option in zip(LETTERS, question.choices, strict=False))
             joined = "\n".join((text, *options))
             if len(tokenize(joined)) >= LONG_ROW:
                 rows.append(Row(target, joined, "stem+options", needs_answer=False))
-        rows.append(Row(target, text, "stem", needs_answer=True))
+        rows.append(Row(target, text, "stem", needs_answer=True, must_be_asked=True))
     return rows
 
 

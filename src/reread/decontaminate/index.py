@@ -243,7 +243,9 @@ class QuestionIndex:
         answer_end = None
         if match.row.part == "stem":
             answer_end = _first_occurrence(tokens, target.answers, match.last, match.last + window)
-        if match.row.needs_answer and (answer_end is None or not _is_asked(match, target.answers, tokens, text)):
+        if match.row.needs_answer and answer_end is None:
+            return None
+        if match.row.must_be_asked and not _is_asked(match, target.answers, tokens, text):
             return None
         start, end = int(tokens.starts[match.first]), int(tokens.ends[max(match.last, answer_end or 0) - 1])
         kind = "fuzzy" if match.is_copy else "templated"
