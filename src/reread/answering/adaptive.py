@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from reread.answering.arms import Arm
-from reread.answering.readings import Reading, read_views
+from reread.answering.readings import Earlier, Reading, read_views
 from reread.answering.stack import Stack
 from reread.answering.views import View
 from reread.answering.voting import Same, classes_of, elect, logprobs_of, tally
@@ -45,7 +45,7 @@ def read_in_rounds(
     draws = [[view for view in own for _ in range(view.n_draws)] for own in views]
     readings: list[list[Reading]] = [[] for _ in questions]
     n_drawn = [0] * len(questions)
-    taken: dict[tuple[int, str], int] = {}
+    earlier = Earlier()
     while True:
         needed = [
             draws_to_settle(own, len(plan) - n, confidence, same=stack.scorer.same, may_merge=_may_merge(q, stack))
@@ -61,7 +61,7 @@ def read_in_rounds(
             [replace(own[0], n_draws=len(own)) for own in _runs(plan[n : n + more])]
             for plan, n, more in zip(draws, n_drawn, wanted, strict=True)
         ]
-        for place, new in enumerate(read_views(questions, parts, arm, stack, taken)):
+        for place, new in enumerate(read_views(questions, parts, arm, stack, earlier)):
             readings[place] += new
             n_drawn[place] += wanted[place]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from reread.answering.arms import Arm
 from reread.answering.stack import Stack
@@ -48,6 +48,17 @@ class Reading:
     """Passages that did not fit the prompt."""
 
 
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What was asked before of the questions that are answered together; the rounds of adaptive sampling go on from
+    it."""
+
+    n_drawn: dict[tuple[int, str], int] = field(default_factory=dict)
+    """How many samples (or whether likelihoods) a prompt gave to a question, by the question's place and the prompt."""
+    scored: dict[tuple[str, tuple[str, ...]], Scored] = field(default_factory=dict)
+    """Prompt and continuations → their log-likelihoods."""
+
+
 def distribution_of(readings: Sequence[Reading], names: Mapping[str, str]) -> dict[str, float]:
     """What readings say together: answer → its probability, the mean over them.
 
@@ -71,13 +82,14 @@ def read_views(
     views: Sequence[Sequence[View]],
     arm: Arm,
     stack: Stack,
-    taken: dict[tuple[int, str], int] | None = None,
+    earlier: Earlier | None = None,
 ) -> list[list[Reading]]:
     """For each question, the readings of its views; equal prompts are read once.
 
-    taken: how many samples of a (question's place, prompt) were drawn before; brought up to date. Raises ReaderError
-    where the reader cannot do what the prompt form asks for.
+    earlier: what was asked of these questions before; brought up to date. Raises ReaderError where the reader cannot
+    do what the prompt form asks for.
     """
+    earlier = Earlier() if earlier is None else earlier
     reader = stack.reader
     assert not isinstance(reader, Solver)
     asked: list[Asked] = []
@@ -91,9 +103,9 @@ def read_views(
             else:
                 places[place].append(Reading(view, (), n_dropped=prompt.n_dropped))
     if stack.settings.form in SAMPLED_FORMS:
-        read = iter(_generate(asked, arm, stack, reader, {} if taken is None else taken))
+        read = iter(_generate(asked, arm, stack, reader, earlier.n_drawn))
     else:
-        read = iter(_score_options(asked, reader))
+        read = iter(_score_options(asked, reader, earlier))
     return [[next(read) if reading is None else reading for reading in own] for own in places]
 
 
@@ -150,14 +162,29 @@ def _fits(prompt: Prompt, question: Question, stack: Stack, reader: Reader) -> b
 # Likelihoods --------------------------------------------------------------------------------------------------------
 
 
-def _score_options(asked: Sequence[Asked], reader: Reader) -> list[Reading]:
+def _score_options(asked: Sequence[Asked], reader: Reader, earlier: Earlier) -> list[Reading]:
     if asked and "loglikelihood" not in reader.can:
         raise ReaderError(
             f"the reader {reader.spec} gives no log-likelihoods to score options by; use the form chat or short"
         )
-    requests = list(dict.fromkeys((one.prompt.text, one.prompt.continuations) for one in asked))
-    scored = dict(zip(requests, reader.loglikelihood(requests), strict=True)) if requests else {}
-    return [_option_reading(one, scored[one.prompt.text, one.prompt.continuations], reader) for one in asked]
+    wanted = dict.fromkeys((one.prompt.text, one.prompt.continuations) for one in asked)
+    new = [request for request in wanted if request not in earlier.scored]
+    if new:
+        earlier.scored.update(zip(new, reader.loglikelihood(new), strict=True))
+    readings = []
+    for one in asked:
+        reading = _option_reading(one, earlier.scored[one.prompt.text, one.prompt.continuations], reader)
+        # Another question pays for the same prompt as if it were alone; a view that repeats its own question's is free.
+        mark = one.place, one.prompt.text
+        readings.append(_free(reading) if mark in earlier.n_drawn else reading)
+        earlier.n_drawn[mark] = 1
+    return readings
+
+
+def _free(reading: Reading) -> Reading:
+    """The same reading, paid for before."""
+    samples = tuple(replace(sample, n_prompt_tokens=0, n_tokens=0) for sample in reading.samples)
+    return replace(reading, samples=samples, prompt_flops=0.0, sample_flops=0.0)
 
 
 def _option_reading(one: Asked, scored: Scored, reader: Reader) -> Reading:
@@ -168,8 +195,11 @@ def _option_reading(one: Asked, scored: Scored, reader: Reader) -> Reading:
     # Scores a byte or a token are put back on the scale of whole options: the softmax is that of a typical option.
     units = {"byte": sizes, "token": scored.n_tokens, "sum": [1]}[prompt.normalise]
     scale = sum(units) / len(units)
+    if any(math.isnan(score) or score == math.inf for score in scores):
+        raise ReaderError(f"the reader {reader.spec} gave NaN or infinity as a log-likelihood; its weights are damaged")
     best = max(scores)
-    weights = [math.exp(scale * (score - best)) for score in scores]
+    # Where no option is possible at all (minus infinity, from a server), none is likelier.
+    weights = [math.exp(scale * (score - best)) if best > -math.inf else 1.0 for score in scores]
     # Letters stand for the options in the order shown, a cloze's continuations are the options as published.
     order = prompt.option_order if prompt.form == "letters" else None
     shown = [LETTERS[position] for position in order or range(len(scores))]
@@ -243,16 +273,17 @@ def _generate(
         drawn.update(zip(texts, given, strict=True))
     readings = []
     for one, first in zip(asked, firsts, strict=True):
+        own = drawn[one.prompt.text]
         start = first - spans[one.prompt.text][0]
-        readings.append(_sampled_reading(one, drawn[one.prompt.text][start : start + one.view.n_draws], stack, reader))
+        # The first sample of a prefill carries the prompt's tokens, those that cost no further prefill carry none.
+        n_prompt = max((sample.n_prompt_tokens for sample in own), default=0)
+        readings.append(_sampled_reading(one, own[start : start + one.view.n_draws], n_prompt, stack, reader))
     return readings
 
 
-def _sampled_reading(one: Asked, samples: Sequence[Sample], stack: Stack, reader: Reader) -> Reading:
+def _sampled_reading(one: Asked, samples: Sequence[Sample], n_prompt: int, stack: Stack, reader: Reader) -> Reading:
     voted = tuple(replace(sample, vote=stack.scorer.extract(sample.text, one.question)) for sample in samples)
-    # The first sample of a prefill carries the prompt's tokens, those that cost no further prefill carry none.
     prefills = [sample.n_prompt_tokens for sample in samples if sample.n_prompt_tokens]
-    n_prompt = max(prefills, default=0)
     return Reading(
         one.view,
         voted,
