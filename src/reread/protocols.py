@@ -33,6 +33,8 @@ class Scored:
     """Tokens that went through the model, prefix counted as often as it was computed; for the ledger."""
     n_shared_tokens: int = 0
     """Tokens of the prefix that were computed for another request of the same call, and so not for this one."""
+    greedy: tuple[bool, ...] | None = None
+    """Whether each continuation is what greedy decoding would write; None where the reader does not say."""
 
 
 class Embedder(Protocol):

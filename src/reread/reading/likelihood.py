@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class _Tokens:
+class Tokens:
     """One request as token ids."""
 
     prefix: list[int]
@@ -27,9 +27,13 @@ class _Tokens:
 
 def score_requests(reader: HfReader, requests: Sequence[tuple[str, Sequence[str]]]) -> list[Scored]:
     """See HfReader.loglikelihood."""
+    return score_tokens(reader, tokenise(reader, requests))
+
+
+def score_tokens(reader: HfReader, tokens: Sequence[Tokens]) -> list[Scored]:
+    """The log-likelihoods of requests that are split into tokens already."""
     import torch
 
-    tokens = tokenise(reader, requests)
     for request in tokens:
         reader.check_length(len(request.prefix), max(map(len, request.continuations)) - 1)
         reader.check_ids([request.prefix, *request.continuations])
@@ -59,7 +63,7 @@ def score_requests(reader: HfReader, requests: Sequence[tuple[str, Sequence[str]
     return [scored for scored in results if scored is not None]
 
 
-def tokenise(reader: HfReader, requests: Sequence[tuple[str, Sequence[str]]]) -> list[_Tokens]:
+def tokenise(reader: HfReader, requests: Sequence[tuple[str, Sequence[str]]]) -> list[Tokens]:
     """Split every request into prefix and continuation tokens by lm-evaluation-harness' convention."""
     prefixes: list[str] = []
     wholes: list[str] = []
@@ -86,20 +90,24 @@ def tokenise(reader: HfReader, requests: Sequence[tuple[str, Sequence[str]]]) ->
                 raise ReaderError(
                     f"the continuation {continuation[:40]!r} adds no token to its prefix; it cannot be scored"
                 )
-        tokens.append(_Tokens(ids, rows))
+        tokens.append(Tokens(ids, rows))
     return tokens
 
 
-def _score_batch(reader: HfReader, batch: list[_Tokens], shared: Shared | None) -> list[Scored]:
+def _score_batch(reader: HfReader, batch: list[Tokens], shared: Shared | None) -> list[Scored]:
     """One forward pass over the prefixes, one over the tails of the longer continuations."""
     long = [(b, c) for b, request in enumerate(batch) for c, row in enumerate(request.continuations) if len(row) > 1]
     state = prefill(reader, [request.prefix for request in batch], shared, keep_cache=bool(long))
     firsts = [[row[0] for row in request.continuations] for request in batch]
     logprobs = _gather_first(state.logits_BxV, firsts)
+    likeliest_B = state.logits_BxV.argmax(dim=-1).tolist()
+    greedy = [[first == likeliest for first in own] for own, likeliest in zip(firsts, likeliest_B, strict=True)]
     if long:
         rows = [batch[b].continuations[c] for b, c in long]
-        for (b, c), tail in zip(long, _score_tails(reader, state, [b for b, _ in long], rows), strict=True):
+        tails = _score_tails(reader, state, [b for b, _ in long], rows)
+        for (b, c), (tail, is_greedy) in zip(long, tails, strict=True):
             logprobs[b][c] += tail
+            greedy[b][c] &= is_greedy
     n_shared = shared.n_tokens if shared else 0
     return [
         Scored(
@@ -108,12 +116,13 @@ def _score_batch(reader: HfReader, batch: list[_Tokens], shared: Shared | None) 
             n_prompt_tokens=len(request.prefix),
             n_computed_tokens=len(request.prefix) - n_shared + sum(len(row) - 1 for row in request.continuations),
             n_shared_tokens=n_shared,
+            greedy=tuple(greedy[b]),
         )
         for b, request in enumerate(batch)
     ]
 
 
-def _score_wholly(reader: HfReader, batch: list[_Tokens], _: Shared | None) -> list[Scored]:
+def _score_wholly(reader: HfReader, batch: list[Tokens], _: Shared | None) -> list[Scored]:
     """Prefix and continuation together, for caches that cannot be continued; each request by itself.
 
     Padded on the right without a mask: in a causal model, recurrent or not, what follows changes nothing.
@@ -131,6 +140,7 @@ def _score_wholly(reader: HfReader, batch: list[_Tokens], _: Shared | None) -> l
         )
         logits_RxTxV = output.logits.float()
         norm_RxT = torch.logsumexp(logits_RxTxV, dim=-1)
+        likeliest_RxT = logits_RxTxV.argmax(dim=-1).tolist()
         logprobs = []
         for row in request.continuations:
             r = inputs.index(tuple(row[:-1]))
@@ -143,6 +153,9 @@ def _score_wholly(reader: HfReader, batch: list[_Tokens], _: Shared | None) -> l
                 n_tokens=tuple(map(len, request.continuations)),
                 n_prompt_tokens=len(request.prefix),
                 n_computed_tokens=sum(len(request.prefix) + len(row) for row in inputs),
+                greedy=tuple(
+                    likeliest_RxT[inputs.index(tuple(row[:-1]))][: len(row)] == row for row in request.continuations
+                ),
             )
         )
     return found
@@ -166,8 +179,11 @@ def _gather_first(logits_BxV: torch.Tensor, firsts: list[list[int]]) -> list[lis
     return [row[: len(first)] for row, first in zip(values, firsts, strict=True)]
 
 
-def _score_tails(reader: HfReader, state: Prefilled, owners: list[int], rows: list[list[int]]) -> list[float]:
-    """Log-probability of every row's tokens after its first, given the cache of its owner's prefix."""
+def _score_tails(
+    reader: HfReader, state: Prefilled, owners: list[int], rows: list[list[int]]
+) -> list[tuple[float, bool]]:
+    """Log-probability of every row's tokens after its first, given the cache of its owner's prefix, and whether each
+    of them is the likeliest."""
     import torch
 
     index = torch.tensor(owners, device=reader.device)
@@ -190,4 +206,5 @@ def _score_tails(reader: HfReader, state: Prefilled, owners: list[int], rows: li
     logits_RxTxV = output.logits.float()
     chosen = logits_RxTxV.gather(2, targets[..., None])[..., 0] - torch.logsumexp(logits_RxTxV, dim=-1)
     total: list[float] = torch.where(valid, chosen, 0.0).double().sum(dim=1).tolist()
-    return total
+    greedy: list[bool] = ((logits_RxTxV.argmax(dim=-1) == targets) | ~valid).all(dim=1).tolist()
+    return list(zip(total, greedy, strict=True))
