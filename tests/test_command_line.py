@@ -18,7 +18,7 @@ def commands(of: typer.Typer, *groups: str) -> Iterator[tuple[str, Callable[...,
     """(words, function) of every command, those of sub-commands behind the name of their group."""
     for command in of.registered_commands:
         assert command.callback is not None
-        yield " ".join([*groups, command.callback.__name__.rstrip("_")]), command.callback
+        yield " ".join([*groups, command.callback.__name__.rstrip("_").replace("_", "-")]), command.callback
     for group in of.registered_groups:
         assert group.typer_instance is not None and group.name is not None
         yield from commands(group.typer_instance, *groups, group.name)

@@ -10,11 +10,13 @@ import typer
 from reread import __version__
 from reread.cli import (
     ask,
+    audit,
     build,
     decontaminate,
     dedup,
     evaluation,
     extract,
+    lm_eval,
     multiplier,
     pretrain,
     probe,
@@ -52,13 +54,19 @@ def _root(
 for panel, commands in {
     "Start here": (probe.demo, ask.ask),
     "Datastores": (extract.extract, dedup.dedup, build.build, search.search, store.verify),
-    "Experiments": (probe.probe, evaluation.eval_, decontaminate.decontaminate, pretrain.pretrain),
-    "Analysis": (multiplier.multiplier, report.report),
+    "Experiments": (
+        *(probe.probe, evaluation.eval_, lm_eval.lm_eval),
+        *(decontaminate.decontaminate, pretrain.pretrain),
+    ),
+    "Analysis": (multiplier.multiplier, audit.audit, report.report),
 }.items():
     for command in commands:
-        app.command(command.__name__.rstrip("_"), rich_help_panel=panel, no_args_is_help=command is not probe.demo)(
-            command
-        )
+        app.command(
+            command.__name__.rstrip("_").replace("_", "-"),
+            rich_help_panel=panel,
+            no_args_is_help=command is not probe.demo,
+            context_settings=lm_eval.SETTINGS if command is lm_eval.lm_eval else None,
+        )(command)
 
 app.add_typer(store.store_app, name="store", rich_help_panel="Datastores")
 
