@@ -196,9 +196,13 @@ def _add_negatives(
 
 
 def numbers_matter(question: Question) -> bool:
-    """Whether other numbers make it another question: options without numbers would still be a copy of its options."""
+    """Whether other numbers make it another question: its stem has one, and so have all options. Answers that are
+    programs of N_GRAM words or more are left out: with few numbers in them, they would still be copies."""
+    item = item_of(question, random.Random(0))
+    if question.choices is None and len(normal_words(item.answer)) > N_GRAM:
+        return False
     has_number = forms.NUMBER.search
-    return bool(has_number(question.text)) and all(has_number(option) for option in question.choices or ())
+    return bool(has_number(item.stem)) and all(has_number(option) for option in question.choices or ())
 
 
 def n_option_words(question: Question) -> int:
