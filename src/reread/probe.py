@@ -19,8 +19,7 @@ from typing import Any
 from reread import __version__
 from reread.answering.answer import Stack
 from reread.answering.arms import parse_arms
-from reread.answering.passages import PassageFinder
-from reread.answering.reranker import make_ranker
+from reread.answering.passages import PassageFinder, make_arm_reranker
 from reread.answering.settings import Settings
 from reread.benchmarks import Benchmark, load_benchmark
 from reread.corpus import Rejects, find_files, read_documents
@@ -255,7 +254,7 @@ def _answer(
     stages: Stages,
 ) -> None:
     """Everything that the readers have not answered yet. What one reader's arms found serves the next reader's."""
-    reranker = make_ranker(recipe.retrieval.rerank) if recipe.retrieval.rerank else None
+    reranker = make_arm_reranker(recipe.retrieval.rerank) if recipe.retrieval.rerank else None
     finders = {
         entry.benchmark: PassageFinder(
             datastore,

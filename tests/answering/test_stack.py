@@ -17,8 +17,8 @@ from readers import DiceReader
 
 from reread.answering.answer import Stack, answer
 from reread.answering.arms import parse_arm
-from reread.answering.passages import PassageFinder
-from reread.answering.reranker import ConsistencyRanker, make_ranker
+from reread.answering.passages import PassageFinder, make_arm_reranker
+from reread.answering.reranker import rank_by_consistency
 from reread.answering.settings import Settings
 from reread.datastore import Datastore, build
 from reread.errors import UsageError
@@ -369,21 +369,17 @@ def test_consistency_moves_the_best_document_up_and_k_is_cut_behind_it(store: Da
     assert "Brix" in diverse.hits[0].passage.text and len(diverse.hits) == 2
 
 
-def test_what_a_reader_took_part_in_is_found_for_each_reader_and_read_once(store: Datastore) -> None:
+def test_candidates_are_read_once_by_each_reader_and_charged_to_every_arm(store: Datastore) -> None:
     chosen = Settings(form="short", k=3, n_samples=4)
     finder = PassageFinder(store, chosen, reranker="consistency")
     sees, blind = DiceReader(town_in), DiceReader(any_of("Dorn"), name="blind")
-    (one,) = ask(store, "rerank", [question()], sees, finder=finder)
-    n_prompts = len(sees.prompts)
-    (voted,) = ask(store, "rerank+sc", [question()], sees, finder=finder)
-    assert len(sees.prompts) == n_prompts + 1  # the candidates were read before
-    assert voted.flops["rerank"] == one.flops["rerank"] > 0  # and are charged again
     stack = Stack(sees, finder, chosen, scorer_for("short"), {})
-    answer([question()], parse_arm("rerank+k2"), stack)
-    n_prompts = len(sees.prompts)
-    (diverse,) = answer([question()], parse_arm("rerank+k2+mmr"), stack)
-    assert len(sees.prompts) == n_prompts + 1  # other passages chosen from candidates that were read before
-    assert diverse.flops["rerank"] == one.flops["rerank"]
+    (one,) = answer([question()], parse_arm("rerank"), stack)
+    for arm in ("rerank+sc", "rerank+k2", "rerank+k2+mmr"):
+        n_prompts = len(sees.prompts)
+        (again,) = answer([question()], parse_arm(arm), stack)
+        assert len(sees.prompts) == n_prompts + 1  # the candidates were read before
+        assert again.flops["rerank"] == one.flops["rerank"] > 0
     (other,) = ask(store, "rerank", [question()], blind, finder=finder)
     assert [hit.score for hit in other.hits] == [1.0, 1.0, 1.0]
     assert other.hits != one.hits
@@ -409,16 +405,16 @@ def test_consistency_without_a_language_model_is_refused(store: Datastore) -> No
 
 
 def test_a_ranker_s_spec_is_understood() -> None:
-    assert make_ranker("consistency") == "consistency"
+    assert make_arm_reranker("consistency") == "consistency"
     with pytest.raises(UsageError, match="unknown reranker"):
-        make_ranker("consistent")
+        make_arm_reranker("consistent")
 
 
 def test_no_candidates_are_no_work_for_the_reranker(store: Datastore) -> None:
     reader = DiceReader(town_in)
     chosen = Settings(form="short")
     stack = Stack(reader, PassageFinder(store, chosen), chosen, scorer_for("short"), {})
-    assert ConsistencyRanker(stack).rank([question()], [[]]) == [([], 0)]
+    assert rank_by_consistency([question()], [[]], stack=stack) == [([], 0)]
     assert reader.calls == []
 
 

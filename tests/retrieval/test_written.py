@@ -156,13 +156,13 @@ def test_writing_is_charged_to_the_queries_and_not_to_the_search(store: Datastor
 @pytest.mark.parametrize("making", WRITINGS)
 def test_making_that_lacks_a_reader_that_writes_is_refused_by_name(store: Datastore, making: Writing) -> None:
     with pytest.raises(UsageError, match=f"{making} is written by a language model"):
-        Retriever(store, making=making)
+        Retriever(store, making=making).retrieve([QUESTION], 2)
 
     class OnlyScores(Writer):
         can = frozenset({"loglikelihood"})
 
     with pytest.raises(UsageError, match=f"{making} needs a reader that can generate, and test:writer cannot"):
-        Retriever(store, making=making, reader=OnlyScores(""))
+        Retriever(store, making=making, reader=OnlyScores("")).retrieve([QUESTION], 2)
 
 
 @pytest.mark.parametrize("making", WRITINGS)

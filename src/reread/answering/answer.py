@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from reread.answering.adaptive import read_in_rounds
 from reread.answering.arms import Arm
@@ -14,7 +15,7 @@ from reread.answering.consistency import most_consistent
 from reread.answering.judge import merge_judged
 from reread.answering.passages import Found
 from reread.answering.readings import Reading, distribution_of, read_views
-from reread.answering.reranker import ConsistencyRanker
+from reread.answering.reranker import rank_by_consistency
 from reread.answering.stack import Stack
 from reread.answering.views import View, views_of
 from reread.answering.voting import classes_of, elect, tally
@@ -35,7 +36,7 @@ def answer(questions: Sequence[Question], arm: Arm, stack: Stack, others: Sequen
     """
     if isinstance(stack.reader, Solver):
         return _solved(questions, arm, stack, stack.reader, others)
-    found = stack.finder.find(questions, arm, others, stack.reader, ConsistencyRanker(stack))
+    found = stack.finder.find(questions, arm, others, stack.reader, partial(rank_by_consistency, stack=stack))
     views = [views_of(q, f.hits, arm, stack.settings) for q, f in zip(questions, found, strict=True)]
     readings = _read(questions, views, arm, stack)
     names = _names(questions, readings, stack)

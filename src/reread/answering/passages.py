@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -14,8 +15,16 @@ from reread.datastore import Datastore, SearchKind
 from reread.errors import UsageError
 from reread.protocols import Reader, Reranker, Solver
 from reread.questions import accepted_texts, gold_doc_ids
-from reread.retrieval import QueryMaking, Retrieval, Retriever, mmr, passage_similarity
-from reread.retrieval.written import WRITINGS, check_writer
+from reread.retrieval import (
+    QueryMaking,
+    RememberingReranker,
+    Retriever,
+    make_reranker,
+    mmr,
+    passage_similarity,
+    queries_for,
+)
+from reread.retrieval.written import WRITINGS, Written, check_writer, write_queries
 from reread.runs import content_seed
 from reread.types import Hit, Passage, Question
 
@@ -23,6 +32,9 @@ CONSISTENCY: Literal["consistency"] = "consistency"
 """The reranker that is made of the reader (reranker.py)."""
 RANDOM_CANDIDATES = 8
 """Random passages drawn for each one shown; the one nearest in length to the retrieved passage is taken."""
+
+Rank = Callable[[Sequence[Question], Sequence[Sequence[Hit]]], list[tuple[list[Hit], float]]]
+"""Orders each question's candidates with the help of a reader, and says what that took (FLOPs)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +51,17 @@ class Found:
     """The reader was to write the queries and wrote none that can be used."""
 
 
-class Ranker(Protocol):
-    """Orders candidates with the help of a reader."""
-
-    @property
-    def key(self) -> tuple[str, str]: ...
-    def rank(self, questions: Sequence[Question], hits: Sequence[Sequence[Hit]]) -> list[tuple[list[Hit], float]]: ...
+def make_arm_reranker(spec: str) -> Reranker | Literal["consistency"]:
+    """What a PassageFinder reranks with: the reranker that the spec names, or "consistency", which is the reader's
+    work. Raises UsageError for another spec."""
+    return CONSISTENCY if spec == CONSISTENCY else make_reranker(spec)
 
 
 class PassageFinder:
     """Finds every arm's passages, and remembers them: rungs and arms that ask alike share one search.
 
-    What a reader took part in (queries that it wrote, the reranker `consistency`) is shared by its own arms alone.
+    Everything is remembered by what was asked, the dials among it: a search by its question and queries, a reranker's
+    scores by query and candidates, written queries by the reader itself and the question.
     """
 
     def __init__(
@@ -63,9 +74,11 @@ class PassageFinder:
     ) -> None:
         self.datastore = datastore
         self.settings = settings
-        self.reranker = reranker
+        self.reranker = reranker if reranker is None or reranker == CONSISTENCY else RememberingReranker(reranker)
         self._kind: SearchKind = retriever
         self._found: dict[tuple[Any, ...], Found] = {}
+        self._gold_passages: dict[tuple[Any, ...], list[Passage]] = {}
+        self._written: WeakKeyDictionary[Reader, dict[tuple[Any, ...], Written]] = WeakKeyDictionary()
 
     def can_show(self, question: Question, arm: Arm) -> bool:
         """Whether the arm has passages to show: `oracle` only where the question names what holds its answer."""
@@ -77,18 +90,18 @@ class PassageFinder:
         arm: Arm,
         others: Sequence[Question] = (),
         reader: Reader | Solver | None = None,
-        ranker: Ranker | None = None,
+        rank: Rank | None = None,
     ) -> list[Found]:
         """For each question, the passages of this arm, best first.
 
         others: the whole benchmark in order; `shuffled` shows the passages of another question of it. reader: writes
-        the queries of rewrite, hyde and decompose. ranker: what orders by `consistency`. Raises UsageError where the
-        arm needs one of them and it is missing, or cannot write.
+        the queries of rewrite, hyde and decompose. rank: orders candidates for `consistency`. Raises UsageError where
+        the arm needs one of them and it is missing, or cannot write.
         """
         if arm.passages == "none":
             return [Found() for _ in questions]
         if arm.passages == "retrieved":
-            return self._retrieved(questions, arm, reader, ranker)
+            return self._retrieved(questions, arm, reader, rank)
         if arm.passages == "shuffled":
             return self._of_others(questions, others, arm, reader)
         if arm.passages == "oracle":
@@ -99,7 +112,7 @@ class PassageFinder:
     def _of_others(
         self, questions: Sequence[Question], others: Sequence[Question], arm: Arm, reader: Reader | Solver | None
     ) -> list[Found]:
-        partners = [_partner(question, others, self.settings.seed) for question in questions]
+        partners = _partners(questions, others, self.settings.seed)
         asked = [partner for partner in partners if partner is not None]
         of_partner = iter(self._retrieved(asked, arm, reader))
         return [Found() if partner is None else _shuffled(next(of_partner)) for partner in partners]
@@ -109,47 +122,71 @@ class PassageFinder:
         questions: Sequence[Question],
         arm: Arm,
         reader: Reader | Solver | None = None,
-        ranker: Ranker | None = None,
+        rank: Rank | None = None,
     ) -> list[Found]:
-        k = arm.k or self.settings.k
         making = arm.query or self.settings.query
-        writer, ranking = _writer(making, reader), None
-        if arm.rerank and self.reranker == CONSISTENCY:
-            ranking = ranker
-            if ranker is None:
-                who = "none was given" if reader is None else f"{reader.spec} is none"
-                raise UsageError(f"the reranker {CONSISTENCY} is the work of a language model, and {who}; name one")
-        key = (making, arm.rerank, arm.mmr, k, writer and writer.spec, ranking and ranking.key)
-        missing = list({q.id: q for q in questions if (key, q.id) not in self._found}.values())
-        if missing:
-            for question, found in zip(missing, self._search(missing, making, arm, k, writer, ranking), strict=True):
-                self._found[key, question.id] = found
-        return [self._found[key, question.id] for question in questions]
+        by_reader = arm.rerank and self.reranker == CONSISTENCY
+        if by_reader and (rank is None or isinstance(reader, Solver)):
+            who = "none was given" if reader is None else f"{reader.spec} is none"
+            raise UsageError(f"the reranker {CONSISTENCY} is the work of a language model, and {who}; name one")
+        written = self._queries(questions, making, reader)
+        if by_reader:
+            assert rank is not None
+            return self._search(questions, written, making, arm, rank)
+        dials = (self.settings, making, arm.rerank, arm.mmr, arm.k)
+        keys = [(dials, *_content(question), one.queries) for question, one in zip(questions, written, strict=True)]
+        missing = {key: place for place, key in enumerate(keys) if key not in self._found}
+        places = list(missing.values())
+        new = self._search([questions[i] for i in places], [written[i] for i in places], making, arm)
+        self._found.update(zip(missing, new, strict=True))
+        return [
+            replace(self._found[key], query_flops=one.flops, query_fallback=one.fallback)
+            for key, one in zip(keys, written, strict=True)
+        ]
+
+    def _queries(
+        self, questions: Sequence[Question], making: QueryMaking, reader: Reader | Solver | None
+    ) -> list[Written]:
+        """What to search with: what a reader wrote for a question once serves all its arms, and is charged to each."""
+        if making not in WRITINGS:
+            return [Written(tuple(queries_for(question, making))) for question in questions]
+        check_writer(making, reader)
+        assert isinstance(reader, Reader)
+        known = self._written.setdefault(reader, {})
+        keys = [(making, *_content(question)) for question in questions]
+        new = {key: question for key, question in zip(keys, questions, strict=True) if key not in known}
+        if new:
+            known.update(zip(new, write_queries(list(new.values()), making, reader), strict=True))
+        return [known[key] for key in keys]
 
     def _search(
         self,
         questions: Sequence[Question],
+        written: Sequence[Written],
         making: QueryMaking,
         arm: Arm,
-        k: int,
-        writer: Reader | None,
-        ranker: Ranker | None,
-    ) -> Iterable[Found]:
+        rank: Rank | None = None,
+    ) -> list[Found]:
+        """The passages of each question, searched for with the queries written for it."""
+        if not questions:
+            return []
         assert self.datastore is not None, "arms with passages are refused earlier where there is no datastore"
         settings = self.settings
-        reranker = self.reranker if arm.rerank and self.reranker != CONSISTENCY else None
+        k = arm.k or settings.k
+        reranker = None if self.reranker == CONSISTENCY else self.reranker
         choosing = arm.rerank or arm.mmr or making not in ("question", "joined")
         retriever = Retriever(
             self.datastore,
             kind=self._kind,
             making=making,
-            reranker=reranker,
+            reranker=reranker if arm.rerank else None,
             fetch_k=max(k, settings.fetch_k) if choosing else k,
-            reader=writer,
         )
-        n_candidates = max(k, settings.fetch_k if arm.mmr else 0, settings.consistency_k if ranker else 0)
-        retrievals = retriever.retrieve(questions, n_candidates)
-        ranked = self._ranked(questions, retrievals, ranker)
+        n_candidates = max(k, settings.fetch_k if arm.mmr else 0, settings.consistency_k if rank else 0)
+        retrievals = retriever.retrieve(questions, n_candidates, written)
+        ranked = [(found.hits, found.rerank_flops) for found in retrievals]
+        if rank is not None:
+            ranked = rank(questions, [found.hits for found in retrievals])
         return [
             Found(
                 tuple(self._diverse(hits, k) if arm.mmr else hits[:k]),
@@ -161,14 +198,6 @@ class PassageFinder:
             )
             for found, (hits, rerank_flops) in zip(retrievals, ranked, strict=True)
         ]
-
-    @staticmethod
-    def _ranked(
-        questions: Sequence[Question], retrievals: Sequence[Retrieval], ranker: Ranker | None
-    ) -> list[tuple[list[Hit], float]]:
-        if ranker is None:
-            return [(found.hits, found.rerank_flops) for found in retrievals]
-        return ranker.rank(questions, [found.hits for found in retrievals])
 
     def _diverse(self, hits: Sequence[Hit], k: int) -> list[Hit]:
         assert self.datastore is not None
@@ -201,21 +230,17 @@ class PassageFinder:
         doc_ids = gold_doc_ids(question)
         if not doc_ids or self.datastore is None:
             return []
-        key = ("gold", question.id)
-        if key not in self._found:
+        key = (*_content(question), *doc_ids)
+        if key not in self._gold_passages:
             passages = self.datastore.passages_of(doc_ids)
             holding = [p for p in passages if any(a.lower() in p.text.lower() for a in accepted_texts(question))]
-            self._found[key] = Found(_as_hits(holding or passages, "oracle"))
-        return [hit.passage for hit in self._found[key].hits]
+            self._gold_passages[key] = holding or passages
+        return self._gold_passages[key]
 
 
-def _writer(making: QueryMaking, reader: Reader | Solver | None) -> Reader | None:
-    """The reader where it writes the queries."""
-    if making not in WRITINGS:
-        return None
-    check_writer(making, reader)
-    assert reader is not None and not isinstance(reader, Solver)
-    return reader
+def _content(question: Question) -> tuple[Any, ...]:
+    """What a question's passages depend on."""
+    return question.id, question.text, question.choices, question.answers
 
 
 def _shuffled(found: Found) -> Found:
@@ -223,12 +248,21 @@ def _shuffled(found: Found) -> Found:
     return replace(found, hits=_as_hits([hit.passage for hit in found.hits], "shuffled"))
 
 
-def _partner(question: Question, others: Sequence[Question], seed: int) -> Question | None:
-    """Another question of the benchmark, the same for every arm and rung; None where there is no other."""
-    candidates = [other for other in others if other.id != question.id and other.text != question.text]
-    if not candidates:
-        return None
-    return candidates[content_seed(seed, "shuffled", question.id, question.text) % len(candidates)]
+def _partners(questions: Sequence[Question], others: Sequence[Question], seed: int) -> list[Question | None]:
+    """For each question another one of the benchmark, the same for every arm and rung; None where there is no other."""
+    places: dict[tuple[str, str], set[int]] = {}
+    for place, other in enumerate(others):
+        places.setdefault(("id", other.id), set()).add(place)
+        places.setdefault(("text", other.text), set()).add(place)
+    partners: list[Question | None] = []
+    for question in questions:
+        itself = places.get(("id", question.id), set()) | places.get(("text", question.text), set())
+        n_candidates = len(others) - len(itself)
+        place = content_seed(seed, "shuffled", question.id, question.text) % n_candidates if n_candidates else 0
+        for own in sorted(itself):
+            place += own <= place
+        partners.append(others[place] if n_candidates else None)
+    return partners
 
 
 def _as_hits(passages: Sequence[Passage], stage: str) -> tuple[Hit, ...]:

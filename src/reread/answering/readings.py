@@ -216,8 +216,7 @@ def _option_reading(one: Asked, scored: Scored, reader: Reader) -> Reading:
         logprob=math.log(likelihoods[letter]),
     )
     n_prompt = scored.n_prompt_tokens
-    # What another request's pass spared is charged all the same: a question's cost must not hang on its neighbours.
-    n_further = max(0, scored.n_computed_tokens + scored.n_shared_tokens - n_prompt)
+    n_further = max(0, scored.n_computed_tokens - n_prompt)
     mean_tokens = sum(scored.n_tokens) / len(scored.n_tokens)
     bits_per_byte = None
     if prompt.form == "cloze" and gold is not None:

@@ -23,5 +23,5 @@ class Stack:
     """Solved questions to show first, by subject ("" for a benchmark whose exemplars serve every subject)."""
     verdicts: dict[str, tuple[bool, float]] = field(default_factory=dict)
     """What the reader judged already (judge.py): prompt → whether two answers are one, and the FLOPs it took."""
-    consistencies: dict[tuple[str, tuple[str, ...]], tuple[list[float], float]] = field(default_factory=dict)
-    """Candidates ranked already (reranker.py): question and passage ids → their scores, and the FLOPs it took."""
+    consistencies: dict[tuple[str, str, tuple[str, ...]], tuple[list[float], float]] = field(default_factory=dict)
+    """Candidates ranked already (reranker.py): question (id, text) and passage ids → scores, and the FLOPs it took."""

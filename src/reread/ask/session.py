@@ -9,8 +9,7 @@ from typing import Any
 
 from reread.answering.answer import Stack, answer
 from reread.answering.arms import Arm, parse_arm
-from reread.answering.passages import CONSISTENCY
-from reread.answering.reranker import make_ranker
+from reread.answering.passages import CONSISTENCY, make_arm_reranker
 from reread.answering.settings import Settings
 from reread.ask.at_hand import find_reader
 from reread.ask.watched import Clock, Stages, WatchedFinder, WatchedReader, WatchedReranker, silent
@@ -97,8 +96,8 @@ class Session:
             raise UsageError("a cache of replies needs a reader behind a server: --reader openai:MODEL@URL")
         if rerank is not None and rerank != CONSISTENCY:
             stages(f"Loading {rerank}")
-        ranker = make_ranker(rerank) if rerank else None
-        reranker = ranker if ranker is None or ranker == CONSISTENCY else WatchedReranker(ranker, self.clock)
+        made = make_arm_reranker(rerank) if rerank else None
+        reranker = made if made is None or made == CONSISTENCY else WatchedReranker(made, self.clock)
         self.finder = WatchedFinder(store, self.settings, self.retriever, reranker, self.clock)
         self.set_options(options)
 

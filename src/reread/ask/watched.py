@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from reread.answering.arms import Arm
-from reread.answering.passages import Found, PassageFinder, Ranker
+from reread.answering.passages import Found, PassageFinder, Rank
 from reread.answering.settings import Settings
 from reread.datastore import Datastore
 from reread.protocols import Progress, Reader, Reranker, Scored, Solver
@@ -106,19 +106,6 @@ class WatchedReranker:
             return self.reranker.score(query, passages)
 
 
-class _WatchedRanker:
-    def __init__(self, ranker: Ranker, clock: Clock) -> None:
-        self.ranker, self.clock = ranker, clock
-
-    @property
-    def key(self) -> tuple[str, str]:
-        return self.ranker.key
-
-    def rank(self, questions: Sequence[Question], hits: Sequence[Sequence[Hit]]) -> list[tuple[list[Hit], float]]:
-        with self.clock.stage("rerank"):
-            return self.ranker.rank(questions, hits)
-
-
 class WatchedFinder(PassageFinder):
     """A finder that tells the clock what it does."""
 
@@ -139,7 +126,12 @@ class WatchedFinder(PassageFinder):
         arm: Arm,
         others: Sequence[Question] = (),
         reader: Reader | Solver | None = None,
-        ranker: Ranker | None = None,
+        rank: Rank | None = None,
     ) -> list[Found]:
+        def watched(asked: Sequence[Question], hits: Sequence[Sequence[Hit]]) -> list[tuple[list[Hit], float]]:
+            assert rank is not None
+            with self.clock.stage("rerank"):
+                return rank(asked, hits)
+
         with self.clock.stage("search"):
-            return super().find(questions, arm, others, reader, ranker and _WatchedRanker(ranker, self.clock))
+            return super().find(questions, arm, others, reader, rank and watched)

@@ -10,7 +10,8 @@ from reread.errors import RereadError, UsageError
 from reread.protocols import Reranker
 from reread.retrieval.crossencoder import make_cross_encoder
 from reread.retrieval.rerank_endpoint import EndpointReranker
-from reread.types import Hit
+from reread.runs import content_hash
+from reread.types import Hit, Passage
 
 
 def make_reranker(
@@ -43,6 +44,27 @@ def make_reranker(
     raise UsageError(
         f"unknown reranker {spec!r}; use ce:NAME_OR_PATH, openai:MODEL@URL, or consistency in an arm, with a reader"
     )
+
+
+class RememberingReranker:
+    """A reranker that scores the same candidates of a query once, and charges for them every time."""
+
+    def __init__(self, reranker: Reranker) -> None:
+        self.spec = reranker.spec
+        self.flops = 0.0
+        self._reranker = reranker
+        self._known: dict[str, tuple[list[float], float]] = {}
+
+    def score(self, query: str, passages: Sequence[Passage]) -> list[float]:
+        """The reranker's scores. Passages are told apart by id."""
+        key = content_hash([query, *(passage.id for passage in passages)])
+        if key not in self._known:
+            before = getattr(self._reranker, "flops", 0.0)
+            scores = self._reranker.score(query, passages)
+            self._known[key] = scores, getattr(self._reranker, "flops", 0.0) - before
+        scores, flops = self._known[key]
+        self.flops += flops
+        return scores
 
 
 def rerank(query: str, hits: Sequence[Hit], reranker: Reranker) -> list[Hit]:

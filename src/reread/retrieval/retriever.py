@@ -43,7 +43,7 @@ class Retriever:
     kind: how the store is searched (Datastore.search). making: what is searched with (queries.py, written.py); the
     rankings of several queries are fused by reciprocal rank. reranker: scores the best `fetch_k` against the
     question's text. reader: writes the queries of `rewrite`, `hyde` and `decompose`. Raises UsageError for impossible
-    numbers, and where a making lacks its reader.
+    numbers; retrieve does where a making lacks its reader.
     """
 
     def __init__(
@@ -57,7 +57,6 @@ class Retriever:
     ) -> None:
         if fetch_k < 1:
             raise UsageError(f"the number of candidates must be at least 1, not {fetch_k}")
-        check_writer(making, reader)
         self.datastore = datastore
         self.kind: SearchKind = kind
         self.making: QueryMaking = making
@@ -65,13 +64,17 @@ class Retriever:
         self.fetch_k = fetch_k
         self.reader = reader
 
-    def retrieve(self, questions: Sequence[Question | str], k: int) -> list[Retrieval]:
+    def retrieve(
+        self, questions: Sequence[Question | str], k: int, written: Sequence[Written] | None = None
+    ) -> list[Retrieval]:
         """For each question (or bare query) its k best passages, all searched in one batch.
+
+        written: what each is searched with, where that is known already; by default it is made, or written, now.
 
         Hit.stages holds the score of every stage: the search's, "rrf" where several rankings were fused (with
         "option:0", … for the options, or "query:0", … for the queries, that found the passage), the reranker's.
         """
-        written = self._queries(questions)
+        written = self._queries(questions) if written is None else written
         queries = [one.queries for one in written]
         stage = "option" if self.making == "options" else "query"
         # Fusion and reranking choose among candidates: they need more of them than are asked for.
@@ -97,7 +100,8 @@ class Retriever:
 
     def _queries(self, questions: Sequence[Question | str]) -> list[Written]:
         if self.making in WRITINGS:
-            assert self.reader is not None, "refused when the retriever was made"
+            check_writer(self.making, self.reader)
+            assert self.reader is not None
             return write_queries(questions, self.making, self.reader)
         return [Written((q,) if isinstance(q, str) else tuple(queries_for(q, self.making))) for q in questions]
 
