@@ -32,7 +32,7 @@ def matched_pairs(arms: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]
     nearest closed-book arm, voting or not, with `flops_ratio` (b's over a's) and `wanted`, the arm `sc+nN` that would
     match (None where it cannot be told, or where a matches within a factor of NEAR already).
     """
-    known = {name: arm for name in arms if (arm := known_arm(name)) is not None}
+    known = {name: found for name in arms if (found := known_arm(name)) is not None}
     closed = {name: arms[name] for name, arm in known.items() if arm.passages == "none"}
     voting = {name: score for name, score in closed.items() if known[name].vote}
     pairs: list[dict[str, Any]] = []

@@ -89,17 +89,23 @@ def examples(run: Run, scores: BenchmarkScores) -> Examples | None:
     found = changes(outcomes(answers[reference]), outcomes(answers[arm]))
     if not found.n:
         return None
-    mended, broken = _drawn(found.mended), _drawn(found.broken)
-    rows = answers[arm]
-    passages = run.passages(
-        str(hit.get("passage_id")) for q in (*mended, *broken) for hit in _hits(rows[q])[:N_PASSAGES]
-    )
-    questions = run.questions(scores.name) if mended or broken else {}
+    mended, broken = drawn(found.mended, N_EXAMPLES), drawn(found.broken, N_EXAMPLES)
+    shown = shown_questions(run, scores.name, answers[reference], answers[arm], (*mended, *broken))
+    return Examples(rung, arm, reference, found, tuple(shown[q] for q in mended), tuple(shown[q] for q in broken))
 
-    def shown(ids: Sequence[str]) -> tuple[Example, ...]:
-        return tuple(_example(questions.get(q, {}), answers[reference][q], rows[q], passages) for q in ids)
 
-    return Examples(rung, arm, reference, found, shown(mended), shown(broken))
+def shown_questions(
+    run: Run,
+    benchmark: str,
+    before: Mapping[str, Mapping[str, Any]],
+    after: Mapping[str, Mapping[str, Any]],
+    ids: Sequence[str],
+    n_passages: int = N_PASSAGES,
+) -> dict[str, Example]:
+    """The questions of these ids with both arms' answers and the second arm's first passages."""
+    passages = run.passages(str(hit.get("passage_id")) for q in ids for hit in _hits(after[q])[:n_passages])
+    questions = run.questions(benchmark) if ids else {}
+    return {q: _example(questions.get(q, {}), before.get(q, {}), after[q], passages, n_passages) for q in ids}
 
 
 def marked(text: str, answers: Sequence[str]) -> tuple[tuple[str, bool], ...]:
@@ -117,6 +123,7 @@ def _example(
     before: Mapping[str, Any],
     after: Mapping[str, Any],
     passages: Mapping[str, Mapping[str, Any]],
+    n_passages: int,
 ) -> Example:
     # A run keeps questions and passages in files of their own; rows that carry them inline are read as well.
     text = str(question.get("text") or after.get("question") or after.get("question_id"))
@@ -125,7 +132,7 @@ def _example(
     options = tuple(Option(LETTERS[i], str(choice), LETTERS[i] in gold) for i, choice in enumerate(choices[:26]))
     wanted = [option.text for option in options if option.is_gold] if options else gold
     shown: list[ShownPassage] = []
-    for hit in _hits(after)[:N_PASSAGES]:
+    for hit in _hits(after)[:n_passages]:
         passage = passages.get(str(hit.get("passage_id")), hit)
         body = str(passage.get("text") or "")
         if not body:
@@ -157,8 +164,9 @@ def _as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
 
 
-def _drawn(ids: Sequence[str]) -> list[str]:
-    return sorted(ids, key=lambda question_id: content_seed("example", question_id))[:N_EXAMPLES]
+def drawn(ids: Sequence[str], n: int) -> list[str]:
+    """The first n of the ids in an order by hash, so that nobody chose them."""
+    return sorted(ids, key=lambda question_id: content_seed("example", question_id))[:n]
 
 
 def _cut(text: str, length: int) -> str:

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reread import __version__
+from reread.evaluation.audit import Auditor
 from reread.report import numbers, series, tables
+from reread.report.audit import AuditSection, audit_section, auditor_of
 from reread.report.examples import Examples, examples
 from reread.report.figures import Drawing, draw_arms, draw_ladder, draw_sensitivity
 from reread.report.headline import headline
@@ -43,6 +45,7 @@ class BenchmarkSection:
     arm_figure: Drawing | None
     sensitivity_figure: Drawing | None
     examples: Examples | None
+    audit: AuditSection | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +89,20 @@ def _rendered(sections: Sequence[RunSection]) -> str:
 
 
 def _section(run: Run, number: int) -> RunSection:
+    auditor = auditor_of(run)
     prefix = "" if number == 0 else f"run{number + 1}-"
     return RunSection(
         run=run,
-        benchmarks=tuple(_benchmark(run, scores, f"{prefix}{i + 1}") for i, scores in enumerate(run.benchmarks)),
+        benchmarks=tuple(
+            _benchmark(run, scores, f"{prefix}{i + 1}", auditor) for i, scores in enumerate(run.benchmarks)
+        ),
         bill=tables.bill_table(run),
         break_even=tables.break_even_table(run),
         decontamination=tables.decontamination_table(run),
     )
 
 
-def _benchmark(run: Run, scores: BenchmarkScores, tag: str) -> BenchmarkSection:
+def _benchmark(run: Run, scores: BenchmarkScores, tag: str, auditor: Auditor | None) -> BenchmarkSection:
     ladder, arms = series.ladder_series(scores), series.arm_rows(scores)
     fits = series.sensitivity_rows(scores)
     # Names of figures are counted, not taken from the benchmark: a name from a file is no file name.
@@ -116,6 +122,7 @@ def _benchmark(run: Run, scores: BenchmarkScores, tag: str) -> BenchmarkSection:
         arm_figure=draw_arms(f"arms-{tag}", arms, scores.chance) if arms else None,
         sensitivity_figure=draw_sensitivity(f"fits-{tag}", fits, scores.headline_arm or "") if fits else None,
         examples=examples(run, scores),
+        audit=audit_section(run, scores, auditor),
     )
 
 

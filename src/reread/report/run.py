@@ -177,6 +177,11 @@ def load_run(path: Path) -> Run:
     )
 
 
+def bare_run(path: Path) -> Run:
+    """A run folder of which only answers, questions and passages are read; its scores need not be there."""
+    return Run(path, path.name, "", (), {}, {}, None, {}, "")
+
+
 def _benchmark(name: str, entry: Mapping[str, Any]) -> BenchmarkScores:
     rungs = entry.get("rungs")
     if not rungs and entry.get("arms"):

@@ -70,7 +70,7 @@ class LatexScorer:
 
     def same(self, a: str, b: str) -> bool:
         """Whether both are mathematically equal; the first is taken as gold (math-verify's convention)."""
-        first, second = _squeeze(a), _squeeze(b)
+        first, second = squeeze(a), squeeze(b)
         if first == second:
             return True
         if _INTEGER.fullmatch(first) and _INTEGER.fullmatch(second):
@@ -78,7 +78,7 @@ class LatexScorer:
         return len(a) <= MAX_CHARACTERS and len(b) <= MAX_CHARACTERS and _verified(a, b)
 
 
-def _squeeze(text: str) -> str:
+def squeeze(text: str) -> str:
     """The same LaTeX in fewer spellings: no spaces, no sizing commands, one fraction command."""
     for old, new in _SPELLINGS:
         text = text.replace(old, new)

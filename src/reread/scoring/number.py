@@ -28,10 +28,10 @@ class NumberScorer:
             *after_answer_sentences(text),
         ]
         for place in places:
-            found = _numbers(place)
+            found = numbers_in(place)
             if found:
                 return found[-1] if "=" in place else found[0]
-        found = _numbers(text)
+        found = numbers_in(text)
         return found[-1] if found else None
 
     def score(self, answer: str | None, question: Question) -> float:
@@ -40,16 +40,18 @@ class NumberScorer:
 
     def same(self, a: str, b: str) -> bool:
         """Whether both name the same value: 1,000 = 1000.0, 1/2 = 0.5."""
-        first, second = _value(a), _value(b)
+        first, second = value_of(a), value_of(b)
         return first == second if first is not None and second is not None else a.strip() == b.strip()
 
 
-def _numbers(text: str) -> list[str]:
+def numbers_in(text: str) -> list[str]:
+    """The numbers of a text in order, without thousands separators and units."""
     found = (match[0].replace(",", "").replace("$", "").replace("−", "-") for match in _IN_TEXT.finditer(text))
     return [number for number in found if len(number) <= MAX_DIGITS]
 
 
-def _value(text: str) -> Fraction | None:
+def value_of(text: str) -> Fraction | None:
+    """The value of a text that is one number ("1,000", "$3.50", "1/2", "20%" as 20); None for any other."""
     cleaned = text.strip().replace(",", "").replace("$", "").replace("−", "-").removesuffix("%").strip()
     if len(cleaned) > MAX_DIGITS or not re.fullmatch(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:/[1-9]\d*)?", cleaned):
         return None

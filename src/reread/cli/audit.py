@@ -1,0 +1,137 @@
+"""`reread audit`: did what the reader saw hold the answer, question by question?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from reread.cli.hits import json_line, on_one_line, plain
+from reread.cli.options import AsJson
+
+
+def audit(
+    run: Annotated[Path, typer.Argument(help="A run folder of reread eval, probe or demo.", show_default=False)],
+    benchmark: Annotated[
+        list[str] | None, typer.Option(help="Only this benchmark (repeat).", show_default="all")
+    ] = None,
+    reader: Annotated[
+        list[str] | None, typer.Option(help="Only this reader (repeat).", show_default="the largest")
+    ] = None,
+    arm: Annotated[list[str] | None, typer.Option(help="Only this arm (repeat).", show_default="all")] = None,
+    show: Annotated[
+        int, typer.Option(min=0, help="Mended and broken questions to list of each arm, with their passages.")
+    ] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Accuracy where the passages held the answer, where not, and where the question itself was found.
+
+    From the run's files alone. --json has every question under every arm.
+
+    Example: reread audit runs/demo --arm retrieval --show 5
+    """
+    from reread.errors import RunFolderError
+    from reread.evaluation.audit import audit as audited
+    from reread.evaluation.audit import audit_json
+    from reread.report.audit import largest
+    from reread.runs import RunFolder
+
+    if not run.is_dir():
+        raise RunFolderError(f"{run} is no run folder; give the folder that reread eval, probe or demo wrote")
+    folder = RunFolder(run)
+    found = audited(folder, benchmarks=benchmark, readers=reader, arms=arm)
+    if not reader:
+        sizes = {entry["name"]: entry.get("train_flops") for entry in folder.manifest().get("readers") or ()}
+        found = largest(found, sizes)
+    if as_json:
+        typer.echo(json_line(audit_json(found)))
+        return
+    if not found:
+        typer.echo("No arm of these showed passages: there is nothing to audit.")
+    for one in found:
+        _print(run, one, show)
+
+
+def _print(run: Path, reader: Any, show: int) -> None:
+    from rich.console import Console
+
+    from reread.report.audit import changed_questions, found_table, gain_lines, group_table
+    from reread.report.run import bare_run
+
+    console = Console(highlight=False)
+    title = plain(f"{reader.benchmark}: {reader.rung}" if reader.rung else reader.benchmark)
+    console.print(_rich(found_table(reader), f"{title}, what was read"))
+    console.print(_rich(group_table(reader), f"{title}, accuracy in % by what was read"))
+    for line in gain_lines(reader):
+        console.print(plain(line), markup=False)
+    if show:
+        loaded = bare_run(run)
+        for arm in reader.arms:
+            for change in ("mended", "broken"):
+                n = len(arm.changed(change))
+                listed = changed_questions(loaded, reader, arm, change, show)
+                if listed:
+                    console.print()
+                    console.print(plain(f"{arm.arm} {change} {n}, {len(listed)} of them:"), style="bold", markup=False)
+                for one in listed:
+                    _print_question(console, one, arm.reference or "")
+
+
+def _print_question(console: Any, listed: Any, reference: str) -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    example = listed.example
+    options = {option.letter: option.text for option in example.options}
+    before, after = ("nothing" if a is None else options.get(a, a) for a in (example.before, example.after))
+    gold = ", ".join(option.text for option in example.options if option.is_gold) or example.gold
+    console.print(Text(on_one_line(f"- {example.question}  [{listed.group}]")))
+    said = f"right: {gold}   {reference}: {before}   then: {after}"
+    console.print(Padding(Text(on_one_line(said), style="dim"), (0, 0, 0, 2)))
+    for passage in example.passages:
+        text = on_one_line("".join(part for part, _ in passage.parts))
+        mark = "*" if passage.holds_answer else " "
+        console.print(Padding(Text(f"{mark}{passage.rank}. {on_one_line(passage.title)}: {text}"), (0, 0, 0, 2)))
+
+
+SHORT = {
+    "holds the answer, %": "holds the\nanswer, %",
+    "by chance, %": "by\nchance",
+    "accuracy": "%",
+    "95 % interval": "95 %",
+    "difference": "diff.",
+    "contaminated": "conta-\nminated",
+    "cannot tell": "cannot\ntell",
+}
+"""Heads of the page's tables as a narrow terminal has them."""
+
+
+def _rich(table: Any, title: str) -> Any:
+    """A table of the page, narrower: the groups under their arm, mended and broken in one column."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(
+        title=Text(title, style="italic"), title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+    )
+    by_group = "group" in table.head
+    heads = [head for head in table.head if head != "group"]
+    if "broken" in heads:
+        heads[-2:] = ["mended/\nbroken"]
+    for place, name in enumerate(heads):
+        head = SHORT.get(name, name.removesuffix(" on them").replace("first at rank ", "rank\n"))
+        shown.add_column(Text(plain(head)), justify="right" if place else "left", overflow="fold", no_wrap=place > 0)
+    last = None
+    for row in table.rows:
+        cells = [plain(f"{cell.text} ({cell.under})" if cell.under else cell.text).replace(" to ", "…") for cell in row]
+        if "broken" in table.head:
+            cells[-2:] = [f"{cells[-2]}/{cells[-1]}"]
+        if by_group:
+            if cells[0] != last:
+                shown.add_row(Text(cells[0], style="bold"))
+            last, cells = cells[0], [f"  {cells[1]}", *cells[2:]]
+        shown.add_row(*map(Text, cells))
+    shown.caption, shown.caption_justify = Text(plain(table.caption)), "left"
+    return shown
