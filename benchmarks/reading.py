@@ -123,7 +123,7 @@ def scoring_table(reader: Any, rows: dict[str, list[Request]], rounds: int, peer
     from lm_eval.models.huggingface import HFLM
 
     print("| requests | n | tokens a prompt | reread, questions a CPU second | lm-eval's | its batch | ratio |", end="")
-    print(" computed tokens | largest difference, nats |")
+    print(" tokens through the model | largest difference, nats |")
     print("|---|--:|--:|--:|--:|--:|--:|--:|--:|", flush=True)
     peers = {
         # `auto` finds no limit on a CPU and takes the largest allowed; more than 16 prompts' logits fill the memory.
@@ -137,6 +137,7 @@ def scoring_table(reader: Any, rows: dict[str, list[Request]], rounds: int, peer
         best = min(trials, key=trials.__getitem__)
         ours: list[float] = []
         theirs: list[float] = []
+        n_computed = _n_forwarded(reader, requests) / sum(map(reader.count_tokens, [prefix for prefix, _ in requests]))
         for _ in range(rounds):
             seconds, scored = timed(reader.loglikelihood, requests)
             ours.append(seconds)
@@ -148,13 +149,23 @@ def scoring_table(reader: Any, rows: dict[str, list[Request]], rounds: int, peer
         if not largest < TOLERANCE:
             raise SystemExit(f"{name}: log-likelihoods differ by {largest}")
         n_prompt = statistics.mean(s.n_prompt_tokens for s in scored)
-        n_computed = sum(s.n_computed_tokens for s in scored) / sum(s.n_prompt_tokens for s in scored)
         mine, other = len(requests) / statistics.median(ours), len(requests) / statistics.median(theirs)
         print(
             f"| {name} | {len(requests)} | {n_prompt:.0f} | {mine:.2f} | {other:.2f} | {best} | {mine / other:.2f} |"
             f" {n_computed:.2f} x prompts' | {largest:.1e} |",
             flush=True,
         )
+
+
+def _n_forwarded(reader: Any, requests: Sequence[Request]) -> int:
+    """Tokens that go through the model, padding among them."""
+    n_tokens = []
+    hook = reader.model.register_forward_pre_hook(
+        lambda _, __, inputs: n_tokens.append(inputs["input_ids"].numel()), with_kwargs=True
+    )
+    reader.loglikelihood(requests)
+    hook.remove()
+    return sum(n_tokens)
 
 
 def sampling_table(reader: Any, prompts: Sequence[str], rounds: int) -> None:

@@ -30,9 +30,8 @@ class Scored:
     n_prompt_tokens: int
     """Tokens of the shared prefix."""
     n_computed_tokens: int
-    """Tokens that went through the model, prefix counted as often as it was computed; for the ledger."""
-    n_shared_tokens: int = 0
-    """Tokens of the prefix that were computed for another request of the same call, and so not for this one."""
+    """Tokens that this request puts through the model where it is alone, prefix counted as often as it is computed; for
+    the ledger. What the requests beside it spare is not taken off: a resumed run would have another cost."""
     greedy: tuple[bool, ...] | None = None
     """Whether each continuation is what greedy decoding would write; None where the reader does not say."""
 

@@ -165,7 +165,7 @@ class RereadLM(LM):
                     for place in own:
                         results[place] = (scored.logprobs[n], is_greedy)
                     self.cache_hook.add_partial("loglikelihood", (context, continuation), results[own[0]])
-                further = max(0, scored.n_computed_tokens + scored.n_shared_tokens - scored.n_prompt_tokens)
+                further = max(0, scored.n_computed_tokens - scored.n_prompt_tokens)
                 self._note(key, found[key], prompt, [scored.n_prompt_tokens], [further])
         return [result for result in results if result is not None]
 

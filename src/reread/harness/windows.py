@@ -75,6 +75,5 @@ def _joined(parts: Sequence[Scored]) -> Scored:
         n_tokens=tuple(n for part in parts for n in part.n_tokens),
         n_prompt_tokens=max(part.n_prompt_tokens for part in parts),
         n_computed_tokens=sum(part.n_computed_tokens for part in parts),
-        n_shared_tokens=sum(part.n_shared_tokens for part in parts),
         greedy=tuple(value for part in parts for value in part.greedy or ()),
     )

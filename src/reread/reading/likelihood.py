@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reread.errors import ReaderError
@@ -47,16 +47,7 @@ def score_tokens(reader: HfReader, tokens: Sequence[Tokens]) -> list[Scored]:
             def work(part: list[int], shared: Shared | None = shared) -> list[Scored]:
                 return score(reader, [tokens[i] for i in part], shared)
 
-            scored = reader.in_memory(work, batch)
-            if shared is not None:
-                # The shared beginning is charged to the first that used it.
-                first = scored[0]
-                scored[0] = replace(
-                    first,
-                    n_computed_tokens=first.n_computed_tokens + shared.n_new,
-                    n_shared_tokens=first.n_shared_tokens - shared.n_new,
-                )
-            for i, one in zip(batch, scored, strict=True):
+            for i, one in zip(batch, reader.in_memory(work, batch), strict=True):
                 if any(map(math.isnan, one.logprobs)):
                     raise ReaderError(not_finite(reader))
                 results[i] = one
@@ -108,14 +99,12 @@ def _score_batch(reader: HfReader, batch: list[Tokens], shared: Shared | None) -
         for (b, c), (tail, is_greedy) in zip(long, tails, strict=True):
             logprobs[b][c] += tail
             greedy[b][c] &= is_greedy
-    n_shared = shared.n_tokens if shared else 0
     return [
         Scored(
             logprobs=tuple(logprobs[b]),
             n_tokens=tuple(map(len, request.continuations)),
             n_prompt_tokens=len(request.prefix),
-            n_computed_tokens=len(request.prefix) - n_shared + sum(len(row) - 1 for row in request.continuations),
-            n_shared_tokens=n_shared,
+            n_computed_tokens=len(request.prefix) + sum(len(row) - 1 for row in request.continuations),
             greedy=tuple(greedy[b]),
         )
         for b, request in enumerate(batch)

@@ -26,8 +26,6 @@ class Shared:
 
     cache: Any
     n_tokens: int
-    n_new: int
-    """Of those, tokens that were computed for this batch and not for an earlier one."""
 
 
 @dataclass(slots=True)
@@ -89,7 +87,7 @@ def batches(
         return
     least = CPU_LEAST_SAVED if reader.device.type == "cpu" else GPU_LEAST_SAVED
     kept: list[tuple[int, Any]] = []
-    n_new = n_done = 0
+    n_done = 0
     for group in group_by_prefix(rows, least):
         beginning = rows[group.sample]
         # A group comes right after those around it: what was kept at other cuts is another path's.
@@ -98,13 +96,10 @@ def batches(
             n_before, cache = kept[-1] if kept else (0, None)
             cache = _extend(reader, cache, n_before, beginning[n_before : group.length])
             kept.append((group.length, cache))
-            n_new += group.length - n_before
         members = group.members
         lengths = [len(rows[i]) for i in members]
         for batch in reader.batches(lengths, [widths[i] for i in members], budget, done=n_done, total=len(rows)):
-            shared = Shared(kept[-1][1], group.length, n_new) if group.cuts else None
-            yield [members[i] for i in batch], shared
-            n_new = 0
+            yield [members[i] for i in batch], Shared(kept[-1][1], group.length) if group.cuts else None
         n_done += len(members)
 
 
