@@ -461,7 +461,7 @@ def test_a_folders_passages_get_vectors_where_an_embedder_is_named(
     save_qwen3_embedding(tmp_path / "model")
     embedder = f"st:{tmp_path / 'model'}"
     record = asked(capsys, str(notes), QUESTION, "--reader", "none", "--embedder", embedder)
-    assert record["hits"][0]["stages"].keys() >= {"bm25", "exact", "rrf"}
+    assert record["hits"][0]["stages"].keys() >= {"bm25", "exact", "fused"}
     record = asked(capsys, str(notes), QUESTION, "--reader", "none", "--embedder", embedder, "--retriever", "dense")
     assert record["hits"][0]["stages"].keys() == {"exact"}
 

@@ -260,4 +260,4 @@ def test_a_larger_index_costs_next_to_no_anonymous_memory(tmp_path: Path, monkey
 
 def test_hybrid_takes_its_dense_part_from_the_index(indexed: Path) -> None:
     (hits,) = opened(indexed).search(QUERIES[:1], 5, "hybrid-ann")
-    assert "ann" in {stage for hit in hits for stage in hit.stages} and "rrf" in hits[0].stages
+    assert "ann" in {stage for hit in hits for stage in hit.stages} and "fused" in hits[0].stages

@@ -69,7 +69,7 @@ def test_bm25_is_at_least_as_good_as_bm25s(realdata: Path, tmp_path: Path, name:
 
 @pytest.mark.slow
 @pytest.mark.realdata
-@pytest.mark.parametrize(("name", "at_least"), [("cranfield", 0.415), ("cacm", 0.552), ("vaswani", 0.511)])
+@pytest.mark.parametrize(("name", "at_least"), [("cranfield", 0.425), ("cacm", 0.552), ("vaswani", 0.511)])
 def test_hybrid_search_is_better_than_either_part(realdata: Path, tmp_path: Path, name: str, at_least: float) -> None:
     """With 256-word passages, cut where MiniLM's 256 tokens end; a document counts at its best passage.
 

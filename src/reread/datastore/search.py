@@ -17,7 +17,9 @@ SearchKind = Literal["bm25", "exact", "ann", "hybrid", "hybrid-ann"]
 VectorKind = Literal["exact", "ann"]
 FUSION_K = 60
 """Reciprocal rank fusion's constant (Cormack, Clarke and Büttcher 2009)."""
-FUSION_DEPTH = 100
+DENSE_WEIGHT = 0.8
+"""Of the dense score in hybrid search; chosen among 0.7 to 0.85 on three judged collections (docs/results.md)."""
+FUSION_DEPTH = 200
 """Hits of each part that hybrid search fuses, at least; twice those asked for where that is more, as a passage that
 both parts rank a little behind the k-th belongs before one that a single part found."""
 
@@ -71,7 +73,7 @@ class Searcher:
         depth = max(2 * k, FUSION_DEPTH)
         dense = self._dense(queries, depth, "exact" if kind == "hybrid" else "ann")
         return [
-            Found(fuse([a.hits, b.hits])[:k], a.flops + b.flops)
+            Found(combine(a.hits, b.hits, depth)[:k], a.flops + b.flops)
             for a, b in zip(self._bm25(queries, depth), dense, strict=True)
         ]
 
@@ -126,3 +128,29 @@ def fuse(rankings: Sequence[Sequence[Hit]], k: int = FUSION_K) -> list[Hit]:
                 known[stage] = max(score, known.get(stage, score))
     order = sorted(scores, key=lambda passage_id: (-scores[passage_id], passage_id))
     return [Hit(hits[i].passage, rank, scores[i], {**stages[i], "rrf": scores[i]}) for rank, i in enumerate(order, 1)]
+
+
+def combine(lexical: Sequence[Hit], dense: Sequence[Hit], depth: int) -> list[Hit]:
+    """Convex combination of two rankings' scores, each scaled to [0, 1] between the least possible score and the best.
+
+    The least are 0 for BM25 and −1 for a cosine (Bruch, Gai and Ingber 2023, arXiv 2210.11934). A passage that a
+    full list of `depth` hits lacks counts as its last one, which it does not beat; beside a shorter list, as the
+    least. Ties by id; stages of both are kept, with "fused" behind them.
+    """
+    scores: dict[str, float] = {}
+    hits = {hit.passage.id: hit for hit in (*dense, *lexical)}
+    stages: dict[str, dict[str, float]] = {passage_id: {} for passage_id in hits}
+    for ranking, weight, least in ((lexical, 1 - DENSE_WEIGHT, 0.0), (dense, DENSE_WEIGHT, -1.0)):
+        if not ranking:
+            continue
+        least = min(least, ranking[-1].score)
+        span = (ranking[0].score - least) or 1.0
+        found = {hit.passage.id: hit for hit in ranking}
+        missing = ranking[-1].score if len(ranking) >= depth else least
+        for passage_id in hits:
+            score = found[passage_id].score if passage_id in found else missing
+            scores[passage_id] = scores.get(passage_id, 0.0) + weight * (score - least) / span
+            if passage_id in found:
+                stages[passage_id] |= found[passage_id].stages
+    order = sorted(scores, key=lambda passage_id: (-scores[passage_id], passage_id))
+    return [Hit(hits[i].passage, rank, scores[i], {**stages[i], "fused": scores[i]}) for rank, i in enumerate(order, 1)]
