@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -14,19 +14,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from reread.benchmarks import BENCHMARK_NAMES, load_benchmark
-from reread.decontaminate import (
-    DEFAULT_PARTS,
-    DEFAULT_THRESHOLD,
-    Action,
-    Part,
-    QuestionIndex,
-    Rule,
-    decontaminate_corpus,
-    decontaminate_store,
-)
+from reread.cli.options import Workers
 from reread.errors import UsageError
 from reread.types import Question
+
+if TYPE_CHECKING:
+    from reread.decontaminate import Action, Part, Rule
 
 
 def decontaminate(
@@ -47,11 +40,19 @@ def decontaminate(
         str, typer.Option(help="containment, or any: one shared n-gram, the paper's plain rule.")
     ] = "containment",
     threshold: Annotated[
-        float, typer.Option(help="Share of a question's n-grams that must be found, in (0, 1].")
-    ] = DEFAULT_THRESHOLD,
+        float | None,
+        typer.Option(
+            help="Share of a question's n-grams that must be found, in (0, 1] (default: 0.8).", show_default=False
+        ),
+    ] = None,
     parts: Annotated[
-        str, typer.Option(help="What is looked for: of stem, options, solution, answer (only reported); with commas.")
-    ] = ",".join(DEFAULT_PARTS),
+        str | None,
+        typer.Option(
+            help="What is looked for: of stem, options, solution, answer (only reported); with commas (default: all "
+            "but answer).",
+            show_default=False,
+        ),
+    ] = None,
     fuzzy: Annotated[
         bool, typer.Option("--fuzzy", help="Find edited questions too, and report those with other numbers.")
     ] = False,
@@ -73,6 +74,7 @@ def decontaminate(
         str | None,
         typer.Option(help="Splits to look for (default: those that are scored).", show_default=False),
     ] = None,
+    workers: Workers = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print summary.json.")] = False,
 ) -> None:
     """Find benchmark questions in a corpus or a datastore, and write the corpus, or leave the store, without them.
@@ -83,15 +85,28 @@ def decontaminate(
 
     Example: reread decontaminate corpus/*.jsonl.gz --against mmlu math500 --fuzzy --out clean
     """
+    from reread.benchmarks import BENCHMARK_NAMES, load_benchmark
+    from reread.decontaminate import (
+        DEFAULT_PARTS,
+        DEFAULT_THRESHOLD,
+        QuestionIndex,
+        decontaminate_corpus,
+        decontaminate_store,
+    )
+
+    threshold = DEFAULT_THRESHOLD if threshold is None else threshold
     console = Console(stderr=True)
     questions: list[Question] = []
     # `--against mmlu math500` hands the second word over as a corpus.
-    also = [word for word in corpus or () if _names_benchmark(word)]
+    known = {name.replace("_", "-") for name in BENCHMARK_NAMES}
+    also = [word for word in corpus or () if _names_benchmark(word, known)]
     corpus = [word for word in corpus or () if word not in also]
     if not corpus and store is None:
         raise UsageError("no corpus was named; write the files or folders before --against, or give a --store")
     if corpus and store is not None:
         raise UsageError(f"give a corpus ({corpus[0]}) or --store {store}, not both")
+    if workers > 1 and store is not None:
+        raise UsageError("--workers share the files of a corpus; leave it out with --store")
     if common is not None and store is not None:
         raise UsageError("--common counts in the files of a corpus; leave it out with --store")
     for benchmark in [*against, *also]:
@@ -105,7 +120,8 @@ def decontaminate(
         def progress(done: int, total: int | None) -> None:
             bar.update(task, completed=done, total=total)
 
-        wanted = tuple(cast(Part, word.strip()) for word in parts.split(",") if word.strip())
+        named = DEFAULT_PARTS if parts is None else parts.split(",")
+        wanted = tuple(cast("Part", word.strip()) for word in named if word.strip())
         # The paper's plain rule knows n-grams of stems alone.
         wanted = wanted if rule != "any" else ("stem",)
         if store is not None:
@@ -114,9 +130,9 @@ def decontaminate(
             if not questions:
                 raise UsageError("there are no questions to decontaminate against; name a benchmark that has some")
             index = QuestionIndex(
-                questions, ngram=ngram, rule=cast(Rule, rule), threshold=threshold, parts=wanted, fuzzy=fuzzy
+                questions, ngram=ngram, rule=cast("Rule", rule), threshold=threshold, parts=wanted, fuzzy=fuzzy
             )
-            chosen = cast(Action, action or "drop-passage")
+            chosen = cast("Action", action or "drop-passage")
             summary = decontaminate_store(Datastore.open(store), index, out, action=chosen, progress=progress)
         else:
             summary = decontaminate_corpus(
@@ -124,12 +140,13 @@ def decontaminate(
                 questions,
                 out,
                 ngram=ngram,
-                rule=cast(Rule, rule),
+                rule=cast("Rule", rule),
                 threshold=threshold,
                 parts=wanted,
                 fuzzy=fuzzy,
                 common=common,
-                action=cast(Action, action or "drop-document"),
+                action=cast("Action", action or "drop-document"),
+                workers=workers,
                 progress=progress,
             )
     if as_json:
@@ -139,10 +156,9 @@ def decontaminate(
     console.print(_notes(summary, out), highlight=False)
 
 
-def _names_benchmark(word: str) -> bool:
+def _names_benchmark(word: str, known: Collection[str]) -> bool:
     """Whether a word is a benchmark (NAME or NAME:PATH) and no file."""
-    name = word.partition(":")[0].replace("_", "-")
-    return name in {known.replace("_", "-") for known in BENCHMARK_NAMES} and not Path(word).exists()
+    return word.partition(":")[0].replace("_", "-") in known and not Path(word).exists()
 
 
 def _table(summary: Mapping[str, Any]) -> Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -13,10 +13,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from reread.analysis.curve import MIN_RISE_Z
-from reread.analysis.measure import Analysis, analysis_json, measure
-from reread.analysis.multiplier import Multiplier, sensitivity, summary
 from reread.cli.options import AsJson
+
+if TYPE_CHECKING:
+    from reread.analysis.measure import Analysis
+    from reread.analysis.multiplier import Multiplier
 
 
 def multiplier(
@@ -55,6 +56,8 @@ def multiplier(
 
     Example: reread multiplier --example paper
     """
+    from reread.analysis.measure import analysis_json, measure
+
     analysis = measure(
         sources or [],
         example=example,
@@ -141,6 +144,9 @@ def _interval(point: Multiplier) -> str:
 
 
 def _notes(analysis: Analysis) -> list[str]:
+    from reread.analysis.curve import MIN_RISE_Z
+    from reread.analysis.multiplier import summary
+
     notes = ["trained, worth: training FLOPs spent, and those that the curve asks for the same accuracy"]
     points = analysis.measured.multipliers
     if any(point.multiplier and point.extrapolated for point in points):
@@ -176,6 +182,8 @@ def _notes(analysis: Analysis) -> list[str]:
 
 
 def _sensitivity_table(analysis: Analysis) -> Table:
+    from reread.analysis.multiplier import sensitivity
+
     arms = analysis.points.arms
     shown = [i for i, arm in enumerate(arms) if arm.train_flops] or list(range(len(arms)))
     table = Table(

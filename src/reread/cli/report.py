@@ -9,8 +9,6 @@ import typer
 from rich.console import Console
 
 from reread.cli.hits import plain
-from reread.report import load_run, recall_table, score_table, write_report
-from reread.runs import RunFolder
 
 
 def report(
@@ -27,6 +25,8 @@ def report(
 
     Example: reread report runs/demo --out report.html
     """
+    from reread.report import load_run, recall_table, score_table, write_report
+
     for folder in runs:
         if _has_unscored_answers(folder):
             from reread.finish import finish
@@ -50,6 +50,8 @@ def report(
 
 def _has_unscored_answers(folder: Path) -> bool:
     """Whether a run folder lacks scores.json, or has answers written after it."""
+    from reread.runs import RunFolder
+
     run = RunFolder(folder)
     if not (run.recipe_path.is_file() and run.manifest_path.is_file()):
         return False
