@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import multiprocessing
 import subprocess
 import sys
 from dataclasses import replace
@@ -210,11 +211,11 @@ def test_killed_run_goes_on_after_its_last_finished_file(
     seen: list[str] = []
     real = files_module._one_file
 
-    def killed(file: Any, *rest: Any) -> None:
-        seen.append(file.name)
-        if file.name == "b.jsonl.gz" and seen.count("b.jsonl.gz") == 1:
+    def killed(job: Any, *rest: Any, **indexes: Any) -> None:
+        seen.append(job.file.name)
+        if job.file.name == "b.jsonl.gz" and seen.count("b.jsonl.gz") == 1:
             raise KeyboardInterrupt
-        real(file, *rest)
+        real(job, *rest, **indexes)
 
     monkeypatch.setattr(files_module, "_one_file", killed)
     with pytest.raises(KeyboardInterrupt):
@@ -278,6 +279,39 @@ def test_what_a_killed_run_was_writing_is_never_taken_for_whole(corpus: Path, tm
     for name in ("findings.jsonl", "summary.json", "clean/a.jsonl.gz", "clean/b.jsonl.gz"):
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert list(out.rglob(".*.part")) == []
+
+
+def test_any_number_of_workers_writes_the_same_bytes(corpus: Path, tmp_path: Path) -> None:
+    write(corpus / "c.jsonl", [{"id": "5", "text": f"{number}. {DIRTY.text}"} for number in range(3)])
+    for workers in (1, 2):
+        decontaminate_corpus(
+            [str(corpus)], [ITEM, OTHER], tmp_path / str(workers), fuzzy=True, action="mask", workers=workers
+        )
+    written = {
+        workers: {path.relative_to(tmp_path / workers): path.read_bytes() for path in (tmp_path / workers).rglob("*.*")}
+        for workers in ("1", "2")
+    }
+    assert len(written["1"]) > 8
+    assert written["1"] == written["2"]
+
+
+def test_killed_worker_is_told_and_the_run_goes_on_afterwards(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reread.corpus.workers.POLL_SECONDS", 0.01)
+
+    def kill(_done: int, _total: int | None) -> None:
+        for process in multiprocessing.active_children():
+            process.kill()
+
+    out = tmp_path / "out"
+    with pytest.raises(RereadError, match="a worker process was ended from outside"):
+        decontaminate_corpus([str(corpus)], [ITEM], out, workers=2, progress=kill)
+    assert not (out / "summary.json").exists()
+    decontaminate_corpus([str(corpus)], [ITEM], out, workers=2)
+    decontaminate_corpus([str(corpus)], [ITEM], tmp_path / "whole")
+    for name in ("findings.jsonl", "summary.json", "rejects.jsonl", "clean/a.jsonl.gz", "clean/b.jsonl.gz"):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_corpus_without_a_readable_document_is_refused(tmp_path: Path) -> None:

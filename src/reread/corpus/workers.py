@@ -21,7 +21,7 @@ POLL_SECONDS = 0.2
 """Between two reports of progress."""
 
 _shared: Any = None
-"""In a worker process: the documents done by all workers, and whether to stop."""
+"""In a worker process: the work, the documents done by all workers, and whether to stop."""
 
 
 def over_files(
@@ -33,8 +33,9 @@ def over_files(
 ) -> None:
     """Call `work` on every job, in `workers` processes where that is more than one.
 
-    work: a module's function, which marks its own job as finished. progress: called with (documents done, total).
-    An error in one job stops the others at their next document, and is raised here.
+    work: a module's function, or a partial of one (what it holds reaches each process once), which marks its own job
+    as finished. progress: called with (documents done, total). An error in one job stops the others at their next
+    document, and is raised here.
     """
     if workers == 1 or len(jobs) < 2:
         done, shown_at = 0, time.monotonic()
@@ -55,9 +56,9 @@ def over_files(
     # A fresh interpreter: forking a process that has threads (numba, progress bars) can lock up.
     context = multiprocessing.get_context("spawn")
     counter, stop = context.Value("q", 0), context.Event()
-    pool = ProcessPoolExecutor(min(workers, len(jobs)), context, initializer=_begin, initargs=(counter, stop))
+    pool = ProcessPoolExecutor(min(workers, len(jobs)), context, initializer=_begin, initargs=(work, counter, stop))
     try:
-        waiting = {pool.submit(_work, work, job) for job in jobs}
+        waiting = {pool.submit(_work, job) for job in jobs}
         while waiting:
             finished, waiting = wait(waiting, timeout=POLL_SECONDS, return_when=FIRST_EXCEPTION)
             progress(counter.value, total)
@@ -79,16 +80,16 @@ class _Stopped(BaseException):
     """The process that started this one wants no more."""
 
 
-def _begin(counter: Any, stop: Any) -> None:
+def _begin(work: Callable[[Job, Tick], None], counter: Any, stop: Any) -> None:
     global _shared
-    _shared = (counter, stop)
+    _shared = (work, counter, stop)
     # Ctrl-C reaches every process of the terminal; the first one tells the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _work(work: Callable[[Job, Tick], None], job: Job) -> tuple[str, int] | None:
+def _work(job: Any) -> tuple[str, int] | None:
     """What went wrong, as the message and exit code: the errors' own classes do not all travel between processes."""
-    counter, stop = _shared
+    work, counter, stop = _shared
     waiting = 0
 
     def tick(n: int) -> None:

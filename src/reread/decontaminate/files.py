@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from reread.corpus.output import (
     record_line,
     remove_unfinished,
 )
+from reread.corpus.workers import Tick, over_files
 from reread.decontaminate.clean import Action, Summary, check_action, decontaminate, finding_line
 from reread.decontaminate.index import DEFAULT_THRESHOLD, QuestionIndex, Rule
 from reread.decontaminate.patterns import DEFAULT_PARTS, Part
@@ -29,6 +32,20 @@ from reread.runs import atomic_file, content_hash, write_json_atomically
 from reread.types import Question
 
 SETTINGS, COMMON = "decontaminate.json", "common.json"
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One corpus file, and where what comes of it goes."""
+
+    file: CorpusFile
+    part: Path
+    clean: Path
+
+    @property
+    def state(self) -> Path:
+        """Written last: marks the file as finished."""
+        return self.part.with_suffix(".json")
 
 
 def decontaminate_corpus(
@@ -43,12 +60,14 @@ def decontaminate_corpus(
     fuzzy: bool = False,
     common: int | None = None,
     action: Action = "drop-document",
+    workers: int = 1,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> dict[str, Any]:
     """Search the corpora for the questions, write everything to the folder `out`, and return its summary.
 
     common: leave n-grams out that stand in so many documents outside of their question (a pass of its own over the
-    corpora before; the windows are kept in common.json); None leaves all in.
+    corpora before, in one process; the windows are kept in common.json); None leaves all in. workers: processes, each
+    with an index of its own, that share the corpus files among them; what is written does not depend on their number.
 
     Writes findings.jsonl (one object a finding: doc_id, source, and the fields of Finding), summary.json (the
     contaminated share by benchmark and subject, under `rule` and under the plain "any" rule), rejects.jsonl and,
@@ -60,6 +79,8 @@ def decontaminate_corpus(
     if not questions:
         raise UsageError("there are no questions to decontaminate against; name a benchmark that has some")
     check_action(action)
+    if workers < 1:
+        raise UsageError(f"workers must be at least 1, not {workers}")
     check_outside(out, corpora)
     index = QuestionIndex(questions, ngram=ngram, rule=rule, threshold=threshold, parts=parts, fuzzy=fuzzy)
     plain = QuestionIndex(questions, ngram=ngram, rule="any") if rule != "any" else index
@@ -71,7 +92,7 @@ def decontaminate_corpus(
     with full_disk(out):
         if common is not None:
             _leave_out_common(files, out, index, common)
-        return _all_files(corpora, files, out, index, plain, action, progress)
+        return _all_files(corpora, files, out, index, plain, action, workers, progress)
 
 
 def _leave_out_common(files: Sequence[CorpusFile], out: Path, index: QuestionIndex, least: int) -> None:
@@ -92,71 +113,57 @@ def _all_files(
     index: QuestionIndex,
     plain: QuestionIndex,
     action: Action,
+    workers: int,
     progress: Callable[[int, int | None], None] | None,
 ) -> dict[str, Any]:
     """Those that are not finished yet, and then what is told of all together."""
+    jobs = [
+        _Job(file, out / "parts" / f"{number:05d}", out / "clean" / clean_name)
+        for number, (file, clean_name) in enumerate(zip(files, output_names(files, ".jsonl.gz"), strict=True))
+    ]
+    work = functools.partial(_one_file, index=index, plain=None if plain is index else plain, action=action)
+    unfinished = [job for job in jobs if not job.state.exists()]
+    over_files(work, unfinished, workers, progress or (lambda done, total: None))
     total, plain_total = Summary.of(index), Summary.of(plain)
     rejects_counts = Rejects()
-    for number, (file, clean_name) in enumerate(zip(files, output_names(files, ".jsonl.gz"), strict=True)):
-        part = out / "parts" / f"{number:05d}"
-        if not part.with_suffix(".json").exists():
-            _one_file(file, part, out / "clean" / clean_name, index, plain, action, progress, total.n_documents)
-        state = json.loads(part.with_suffix(".json").read_bytes())
+    for job in jobs:
+        state = json.loads(job.state.read_bytes())
         total.merge(state["summary"])
         plain_total.merge(state["plain"])
         rejects_counts.counts.update(state["rejects"])
-        if progress is not None:
-            progress(total.n_documents, None)
     if total.n_documents == 0:
         raise no_documents(corpora, rejects_counts)
-    parts = [out / "parts" / f"{number:05d}" for number in range(len(files))]
-    join_files([part.with_suffix(".findings.jsonl") for part in parts], out / "findings.jsonl")
-    join_files([part.with_suffix(".rejects.jsonl") for part in parts], out / "rejects.jsonl")
+    join_files([job.part.with_suffix(".findings.jsonl") for job in jobs], out / "findings.jsonl")
+    join_files([job.part.with_suffix(".rejects.jsonl") for job in jobs], out / "rejects.jsonl")
     summary = _summary(total, plain_total, index, action, dict(rejects_counts.counts))
     write_json_atomically(out / "summary.json", summary)
     return summary
 
 
-def _one_file(
-    file: CorpusFile,
-    part: Path,
-    clean_path: Path,
-    index: QuestionIndex,
-    plain: QuestionIndex,
-    action: Action,
-    progress: Callable[[int, int | None], None] | None,
-    n_before: int,
-) -> None:
-    """Search one corpus file; its state, written last, marks it finished."""
-    summary, plain_summary = Summary.of(index), Summary.of(plain)
-    part.parent.mkdir(parents=True, exist_ok=True)
-    rejects_path = part.with_suffix(".rejects.jsonl")
+def _one_file(job: _Job, tick: Tick, *, index: QuestionIndex, plain: QuestionIndex | None, action: Action) -> None:
+    """Search one corpus file. plain: the index of the plain rule, where that is not `index` itself."""
+    summary = Summary.of(index)
+    plain_summary = summary if plain is None else Summary.of(plain)
+    job.part.parent.mkdir(parents=True, exist_ok=True)
+    rejects_path = job.part.with_suffix(".rejects.jsonl")
     rejects_path.unlink(missing_ok=True)
     with (
         Rejects(rejects_path) as rejects,
-        atomic_file(part.with_suffix(".findings.jsonl")) as findings_file,
-        atomic_gzip(clean_path) if action != "audit" else nullcontext() as clean_file,
+        atomic_file(job.part.with_suffix(".findings.jsonl")) as findings_file,
+        atomic_gzip(job.clean) if action != "audit" else nullcontext() as clean_file,
     ):
-        documents = (document for _, document in read_from([file], Position(0, 0), rejects=rejects))
+        documents = (document for _, document in read_from([job.file], Position(0, 0), rejects=rejects))
         for cleaned in decontaminate(documents, index, action=action, summary=summary):
             document = cleaned.document
-            if plain is not index:
+            if plain is not None:
                 plain_summary.add(document, plain.find_in(document), plain)
             for finding in cleaned.findings:
                 findings_file.write(finding_line(document.id, document.source, finding))
             if clean_file is not None and cleaned.left is not None:
                 clean_file.write(record_line(cleaned.left))
-            if progress is not None and summary.n_documents % 64 == 0:
-                progress(n_before + summary.n_documents, None)
-    write_json_atomically(
-        part.with_suffix(".json"),
-        {
-            "file": file.name,
-            "summary": summary.state(),
-            "plain": (plain_summary if plain is not index else summary).state(),
-            "rejects": dict(rejects.counts),
-        },
-    )
+            tick(1)
+    state = {"summary": summary.state(), "plain": plain_summary.state(), "rejects": dict(rejects.counts)}
+    write_json_atomically(job.state, {"file": job.file.name, **state})
 
 
 def _summary(
