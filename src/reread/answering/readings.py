@@ -142,7 +142,7 @@ def _budget(question: Question, stack: Stack, reader: Reader) -> int | None:
     if context is None:
         return settings.budget_tokens
     if settings.form in SAMPLED_FORMS:
-        room = min(settings.max_tokens, generation_limits(question, settings.form)[1])
+        room = _answer_tokens(generation_limits(question, settings.form)[1], stack, reader)
     else:
         # A token holds at least one byte.
         room = max((len(choice.encode()) for choice in question.choices or ()), default=0) + 2
@@ -150,13 +150,19 @@ def _budget(question: Question, stack: Stack, reader: Reader) -> int | None:
     return min(settings.budget_tokens or fits, fits)
 
 
+def _answer_tokens(limit: int, stack: Stack, reader: Reader) -> int:
+    """Most tokens of a generation whose form takes `limit`: no more than half of the reader's context."""
+    context: int | None = getattr(reader, "max_length", None)
+    most = min(limit, stack.settings.max_tokens)
+    return most if context is None else max(1, min(most, context // 2))
+
+
 def _fits(prompt: Prompt, question: Question, stack: Stack, reader: Reader) -> bool:
     """Whether the reader can take the prompt at all; a question longer than its context cannot be read."""
     budget = _budget(question, stack, reader)
     count = getattr(reader, "count_tokens", None)
-    if budget is None or count is None or len(prompt.text.encode()) <= budget:
-        return True
-    return bool(count(prompt.text) <= budget)
+    # Passages are only kept where the whole prompt was counted.
+    return budget is None or count is None or bool(prompt.kept_hits) or bool(count(prompt.text) <= budget)
 
 
 # Likelihoods --------------------------------------------------------------------------------------------------------
@@ -264,7 +270,7 @@ def _generate(
             texts,
             n=high - low,
             temperature=stack.settings.temperature if arm.vote or arm.docs else 0.0,
-            max_tokens=min(max_tokens, stack.settings.max_tokens),
+            max_tokens=_answer_tokens(max_tokens, stack, reader),
             seed=stack.settings.seed,
             stop=stop,
             **({"first": low} if low else {}),  # a reader need not know the word until rounds ask for it

@@ -346,8 +346,6 @@ def _fit(
     count_tokens: Callable[[str], int],
 ) -> tuple[int, int]:
     """How many hits to keep and how many exemplars to skip so that the prompt `text` fits: as many hits as do."""
-    if len(text.encode()) <= budget_tokens:  # a token holds at least one byte
-        return n_hits, 0
 
     def too_long(given: str) -> bool:
         return count_tokens(given) > budget_tokens
