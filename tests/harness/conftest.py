@@ -9,15 +9,10 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("lm_eval")
-pytest.importorskip("torch")
-
-from lm_eval.tasks import TaskManager  # noqa: E402
-
-from reread.datastore import build  # noqa: E402
-from reread.harness.command import register  # noqa: E402
-from reread.world import write_world  # noqa: E402
-from reread.world.rungs import stored_rungs  # noqa: E402
+from reread.datastore import build
+from reread.harness.command import register
+from reread.world import write_world
+from reread.world.rungs import stored_rungs
 
 N_ARTICLES = 300
 N_QUESTIONS = 40
@@ -64,12 +59,13 @@ def rows(world: Path) -> list[dict[str, Any]]:
 @pytest.fixture
 def evaluate() -> Callable[..., dict[str, Any]]:
     """lm-eval's own evaluation of tasks (YAML files), with samples."""
-    import lm_eval
+    lm_eval = pytest.importorskip("lm_eval")
+    pytest.importorskip("torch")
+    from lm_eval.tasks import TaskManager
+    from lm_eval.tasks._yaml_loader import load_yaml
 
     def run(model: str, model_args: dict[str, Any], tasks: list[Path], **settings: Any) -> dict[str, Any]:
         register()
-        from lm_eval.tasks._yaml_loader import load_yaml
-
         found = lm_eval.simple_evaluate(
             model=model,
             model_args=model_args,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from lm_eval_tasks import CHOICE, local_task
 
 SOLVED: dict[str, Any] = {"fewshot_split": "test", "num_fewshot": 3, "description": "Questions about places.\n\n"}

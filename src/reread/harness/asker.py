@@ -37,12 +37,20 @@ def reader_of(spec: str, device: str | None, settings: Mapping[str, Any]) -> Rea
     """The reader, given prompts as lm-eval renders them. Raises UsageError for one that is no language model."""
     given = dict(settings)
     if spec.startswith("hf:"):
-        # lm-eval renders chat templates itself (--apply_chat_template).
-        given |= {"chat": False} | ({"device": device} if device else {})
+        # lm-eval renders chat templates itself (--apply_chat_template). Its default device is cuda:0, there or not.
+        given |= {"chat": False} | ({"device": device} if device and _is_there(device) else {})
     reader = make_reader(spec, **given)
     if not isinstance(reader, Reader):
         raise UsageError(f"the reader {spec} is no language model: lm-eval asks for likelihoods or text")
     return reader
+
+
+def _is_there(device: str) -> bool:
+    if not device.startswith("cuda"):
+        return True
+    import torch
+
+    return torch.cuda.is_available()
 
 
 class Asker:

@@ -133,6 +133,11 @@ class RereadLM(LM):
         self.log = PassageLog.at(log, self.log_folder, self.facts)
         self._template: ChatTemplate | None = None
 
+    @classmethod
+    def create_from_arg_obj(cls, arg_dict: dict[str, Any], additional_config: dict[str, Any] | None = None) -> RereadLM:
+        """As lm-eval makes its models; a device in `--model_args` goes before lm-eval's own."""
+        return cls(**{**(additional_config or {}), **arg_dict})
+
     # What lm-eval asks for -------------------------------------------------------------------------------------------
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
