@@ -29,6 +29,9 @@ class Chat:
         """The Authorization header of every request."""
         self.prompts: list[str] = []
         self.reports_usage = True
+        self.refusal: tuple[int, str] | None = None
+        """Status and reason of the answer to every prompt."""
+        self.finish_reason = "stop"
         chat = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -47,18 +50,22 @@ class Chat:
                     if chat.hangs.is_set():
                         chat.released.wait(30)
                     chat.prompts.append(prompt)
+                    if chat.refusal is not None:
+                        status, reason = chat.refusal
+                        self.reply({"error": {"message": reason}}, status)
+                        return
                     said = chat.say(prompt, len(chat.prompts))
                 if said is None:
                     self.send_error(401)
                     return
                 message = {"role": "assistant", "content": said}
-                choice = {"index": 0, "message": message, "finish_reason": "stop"}
+                choice = {"index": 0, "message": message, "finish_reason": chat.finish_reason}
                 usage = {"usage": {"prompt_tokens": 9, "completion_tokens": 3}} if chat.reports_usage else {}
                 self.reply({"id": "x", "choices": [choice], **usage})
 
-            def reply(self, body: dict[str, Any]) -> None:
+            def reply(self, body: dict[str, Any], status: int = 200) -> None:
                 data = json.dumps(body).encode()
-                self.send_response(200)
+                self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()

@@ -19,13 +19,13 @@ _SEQUENCES = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07]*\x07|[=>()][0-9A-B
 
 
 class Terminal:
-    """`python -m reread …` at a terminal of so many columns."""
+    """`reread …` at a terminal of so many columns."""
 
-    def __init__(self, arguments: Sequence[str], columns: int, environment: Mapping[str, str]) -> None:
+    def __init__(self, arguments: Sequence[str], columns: int, environment: Mapping[str, str], first: str) -> None:
         self._near, far = os.openpty()
         self.resize(columns)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "reread", *arguments],
+            [sys.executable, "-c", f"{first}\nimport sys, reread.cli as c; sys.exit(c.run(sys.argv[1:]))", *arguments],
             stdin=far,
             stdout=far,
             stderr=far,
@@ -95,10 +95,10 @@ class Terminal:
 
 @contextmanager
 def terminal(
-    arguments: Sequence[str], columns: int = 80, environment: Mapping[str, str] | None = None
+    arguments: Sequence[str], columns: int = 80, environment: Mapping[str, str] | None = None, first: str = ""
 ) -> Iterator[Terminal]:
-    """The command is killed at the end, should it still run."""
-    opened = Terminal(arguments, columns, environment or {})
+    """The command is killed at the end, should it still run. first: Python that its process runs before."""
+    opened = Terminal(arguments, columns, environment or {}, first)
     try:
         yield opened
     finally:

@@ -6,9 +6,9 @@ import contextlib
 import io
 import json
 import os
-import subprocess
-import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -444,15 +444,65 @@ def test_a_damaged_store_in_the_cache_is_made_again(notes: Path, capsys: pytest.
     assert asked(capsys, str(notes), "review", "--reader", "none")["hits"][0]["source"] == "review.md"
 
 
-def test_two_that_ask_one_folder_at_once_both_get_their_passages(notes: Path) -> None:
-    for number in range(300):
-        (notes / f"more{number}.txt").write_text(f"Note {number} speaks of cranes and harbours.", encoding="utf-8")
-    command = [sys.executable, "-m", "reread", "ask", str(notes), "review", "--reader", "none", "--json"]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    for process in both:
-        out, err = process.communicate(timeout=120)
-        assert (process.returncode, err) == (0, "")
-        assert json.loads(out)["hits"][0]["source"] == "review.md"
+def test_two_that_ask_one_folder_at_once_read_it_one_after_the_other(
+    notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock is one of open files, so two threads shut each other out as two processes do."""
+    build, under_way, waits = at_hand.build, threading.Event(), threading.Event()
+    reading: list[str] = []
+
+    def build_while_another_waits(*arguments: Any, **named: Any) -> Any:
+        reading.append("begins")
+        under_way.set()
+        assert waits.wait(20), "the other was not kept waiting"
+        built = build(*arguments, **named)
+        reading.append("ends")
+        return built
+
+    def told_to_wait(title: str) -> Any:
+        if title.startswith("Waiting for another process"):
+            waits.set()
+        return lambda done, total: None
+
+    monkeypatch.setattr(at_hand, "build", build_while_another_waits)
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(at_hand.open_or_build, str(notes), told_to_wait)
+        assert under_way.wait(20)
+        second = threads.submit(at_hand.open_or_build, str(notes), told_to_wait)
+        stores = [first.result(30), second.result(30)]
+    assert reading == ["begins", "ends"] * 2
+    for store in stores:
+        assert store.search(["review"], 1)[0][0].passage.source == "review.md"
+
+
+def test_a_server_that_refuses_the_prompt_is_quoted_once_and_the_exit_code_tells(
+    notes: Path, chat: Chat, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chat.refusal = 400, "the context of this model is 64 tokens"
+    for arm in ("retrieval", "docs"):
+        code, out, err = told(notes, capsys, "review lunch", "--reader", chat.reader, "--arm", arm)
+        assert (code, out) == (1, "")
+        assert "answered 400: the context of this model is 64 tokens" in err
+        assert len(err.strip().splitlines()) == 1
+
+
+def test_a_server_that_refuses_some_prompts_is_told_beside_the_answer(
+    notes: Path, chat: Chat, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chat.say = lambda prompt, number: setattr(chat, "refusal", (400, "too long")) or "Answer: noon"
+    code, out, err = told(notes, capsys, "review lunch", "--reader", chat.reader, "--arm", "docs", "--samples", "1")
+    assert code == 0
+    assert out.startswith("noon\n")
+    assert "answered 400: too long" in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_a_reply_that_was_cut_is_said_to_be(notes: Path, chat: Chat, capsys: pytest.CaptureFixture[str]) -> None:
+    chat.finish_reason = "length"
+    _, shown, _ = told(notes, capsys, QUESTION, "--reader", chat.reader, "--max-tokens", "40")
+    assert "The reply was cut at 40 tokens." in shown
+    record = asked(capsys, str(notes), QUESTION, "--reader", chat.reader, "--arm", "sc", "--samples", "3")
+    assert record["note"] == "3 of the replies were cut at 512 tokens."
 
 
 def test_a_folders_passages_get_vectors_where_an_embedder_is_named(

@@ -272,7 +272,8 @@ class JsonClient:
             if self._n_busy > 1:
                 self._paused_until = max(self._paused_until, time.monotonic() + wait_s)
             if attempt + 1 < attempts:
-                logger.info("%s%s %s; trying again in %.1f s", self.url, path, problem, wait_s)
+                trying = {"problem": problem, "wait_s": wait_s}
+                logger.info("%s%s %s; trying again in %.1f s", self.url, path, problem, wait_s, extra=trying)
                 await asyncio.sleep(wait_s)
         if unread is not None:
             raise unread

@@ -14,7 +14,7 @@ from reread.answering.settings import Settings
 from reread.ask.at_hand import find_reader
 from reread.ask.watched import Clock, Stages, WatchedFinder, WatchedReader, WatchedReranker, silent
 from reread.datastore import Datastore
-from reread.errors import UsageError
+from reread.errors import ReaderError, UsageError
 from reread.protocols import Reader, Scorer, Solver
 from reread.questions import LETTERS
 from reread.reading import make_reader
@@ -125,7 +125,8 @@ class Session:
         self.settings = replace(self.settings, k=k)
 
     def ask(self, text: str, stages: Stages | None = None) -> Asked:
-        """The answer with the passages it rests on, or the passages alone."""
+        """The answer with the passages it rests on, or the passages alone. Raises ReaderError with the server's words
+        where it will not answer."""
         text = text.encode("utf-8", "replace").decode()  # a terminal may hand over bytes that are no text
         if not text.strip():
             raise UsageError("the question is empty")
@@ -140,12 +141,16 @@ class Session:
             found = self.finder.find([question], self.arm)[0]
             return Asked(text, found.hits, None, None, self.options, seconds=self.clock.stop())
         scorer: Scorer = _WholeReply() if self.kind == "text" else scorer_for(question)
+        earlier, n_cut_earlier = self._why_unanswered(), self._n_cut_short()
         with self.clock.stage("read"):
             given = answer([question], self.arm, Stack(self.reader, self.finder, self.settings, scorer, {}))[0]
+        why = self._why_unanswered()
+        if not given.samples and why is not None and why is not earlier:
+            raise why
         seconds = self.clock.stop()
         reply = next((s.text for s in given.samples if _is_vote(s, given.answer, scorer)), None)
         flops = self._flops(given.flops, seconds)
-        numbers, note = self._numbers(given), self._note(given)
+        numbers, note = self._numbers(given), self._note(given, self._n_cut_short() - n_cut_earlier)
         return Asked(text, given.hits, given, self.spec, self.options, reply, seconds, flops, numbers, note)
 
     def _checked(self, name: str) -> Arm:
@@ -178,21 +183,35 @@ class Session:
         done = {"prompt", "samples", *seconds}
         return {stage: None if stage in served & done else value for stage, value in flops.items()}
 
+    def _why_unanswered(self) -> ReaderError | None:
+        """The server's own words about the last prompt that it would not answer."""
+        why: ReaderError | None = getattr(self.reader, "last_unanswered", None)
+        return why
+
     def _numbers(self, given: Answer) -> tuple[str, ...]:
         if self.settings.form != "chat" or self.arm.bag or self.arm.docs:
             return ()
         best_first = given.sources.get(given.answer or "", ())
         return best_first if self.settings.layout.order == "best_first" else best_first[::-1]
 
-    def _note(self, given: Answer) -> str | None:
+    def _n_cut_short(self) -> int:
+        """Of a server's replies so far, those that ended at the most tokens asked for."""
+        usage: Mapping[str, int] = getattr(self.reader, "usage", {})
+        return usage.get("cut_short", 0)
+
+    def _note(self, given: Answer, n_cut_short: int) -> str | None:
         if not given.samples:
             limits = [getattr(self.reader, "max_length", None), self.settings.budget_tokens]
             tokens = min((limit for limit in limits if limit is not None), default=None)
             room = "" if tokens is None else f": the question has to fit {tokens:,} tokens"
             return f"The reader gave no reply{room}."
+        notes = []
         if given.n_dropped:
-            return f"{given.n_dropped} of the passages did not fit the prompt."
-        return None
+            notes.append(f"{given.n_dropped} of the passages did not fit the prompt.")
+        if n_cut_short and self.settings.form == "chat":
+            what = "The reply was" if len(given.samples) == 1 else f"{n_cut_short} of the replies were"
+            notes.append(f"{what} cut at {self.settings.max_tokens:,} tokens.")
+        return " ".join(notes) or None
 
 
 def _is_served(spec: str | None) -> bool:

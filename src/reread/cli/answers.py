@@ -164,8 +164,8 @@ def _cost(asked: Asked) -> str:
     parts = [plain(asked.reader or ""), asked.answer.arm]
     parts.append(f"{tokens['prompt']:,} prompt + {tokens['sampled']:,} sampled tokens")
     if asked.seconds:
-        stages = ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in asked.seconds.items())
-        parts.append(f"{sum(asked.seconds.values()):.2f} s ({stages})")
+        stages = ", ".join(f"{stage} {s:.2f}" for stage, s in asked.seconds.items() if s >= 0.005)
+        parts.append(f"{sum(asked.seconds.values()):.2f} s" + (f" ({stages})" if stages else ""))
     return " · ".join([*parts, _flops(asked.flops or asked.answer.flops)])
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from enum import StrEnum
@@ -17,7 +19,7 @@ from rich.table import Column
 from rich.text import Text
 
 from reread.cli.answers import as_record, show, show_passages
-from reread.cli.hits import json_line, plain
+from reread.cli.hits import json_line, on_one_line, plain
 from reread.cli.options import AsJson, RetrieverKind
 from reread.errors import RereadError, UsageError
 
@@ -30,6 +32,8 @@ NO_READER = (
 )
 SLOW_S = 4.0
 """Past this a search says why it may take long."""
+SHOWN_AFTER_RETRY_S = 1.0
+MAX_PROBLEM_CHARS = 60
 HELP = """\
 :arm NAME         another way to spend test-time compute: retrieval+sc, docs, baseline, …
 :k N              read N passages
@@ -142,33 +146,32 @@ def ask(
         judge=judge,
         seed=seed,
     )
-    with _warnings():
-        with _watching() as stages:
-            session = Session(
-                open_or_build(store, stages, embedder=embedder, retriever=retriever),
-                reader=reader,
-                arm=arm,
-                settings=settings,
-                form=form,
-                kind=kind,
-                options=option or (),
-                retriever=retriever,
-                rerank=rerank,
-                cache=cache,
-                stages=stages,
-            )
-        if session.reader is None and reader is None:
-            typer.echo(NO_READER, err=True)
-        if question is not None:
-            _print(_ask(session, question), as_json)
-        elif sys.stdin.isatty():
-            _talk(session, as_json)
-        elif code := _take_lines(session, as_json):
-            raise typer.Exit(code)
+    with _warnings(), _watching() as stages:
+        session = Session(
+            open_or_build(store, stages, embedder=embedder, retriever=retriever),
+            reader=reader,
+            arm=arm,
+            settings=settings,
+            form=form,
+            kind=kind,
+            options=option or (),
+            retriever=retriever,
+            rerank=rerank,
+            cache=cache,
+            stages=stages,
+        )
+    if session.reader is None and reader is None:
+        typer.echo(NO_READER, err=True)
+    if question is not None:
+        _print(_ask(session, question), as_json)
+    elif sys.stdin.isatty():
+        _talk(session, as_json)
+    elif code := _take_lines(session, as_json):
+        raise typer.Exit(code)
 
 
 def _ask(session: Session, question: str) -> Asked:
-    with _watching() as stages:
+    with _warnings(), _watching() as stages:
         return session.ask(question, stages)
 
 
@@ -284,12 +287,14 @@ def _complain(error: RereadError | OSError) -> int:
 
 
 class _Title(TextColumn):
-    """What is being done, and why it may take so long."""
+    """What is being done, and why it may take so long: it is the first time, or a server failed and is asked again."""
 
     def render(self, task: Task) -> Text:
         text = super().render(task)
         if task.description == "Searching" and (task.elapsed or 0) > SLOW_S:
             text.append(" (the first search after installing is compiled)")
+        if time.monotonic() < task.fields.get("retry_until", 0):
+            text = Text.assemble(text, (f" · trying again: {task.fields['problem']}", "yellow"))
         return text
 
 
@@ -311,7 +316,10 @@ def _watching() -> Iterator[Callable[[str], Callable[[int, int | None], None]]]:
         TimeElapsedColumn(table_column=Column(no_wrap=True)),
     )
     quiet = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=quiet, redirect_stdout=False) as progress:
+    with (
+        Progress(*columns, console=console, transient=True, disable=quiet, redirect_stdout=False) as progress,
+        _telling("reread.http", _Retries(progress)),
+    ):
 
         def stage(title: str) -> Callable[[int, int | None], None]:
             for earlier in progress.task_ids:
@@ -327,20 +335,62 @@ def _watching() -> Iterator[Callable[[str], Callable[[int, int | None], None]]]:
         yield stage
 
 
-class _Plainly(logging.Handler):
+class _Retries(logging.Handler):
+    """Says on the progress line that a server failed and is asked again."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__(logging.INFO)
+        self.progress = progress
+
     def emit(self, record: logging.LogRecord) -> None:
-        print(f"reread: {plain(record.getMessage())}", file=sys.stderr)
+        if (wait_s := getattr(record, "wait_s", None)) is not None:
+            problem = on_one_line(str(getattr(record, "problem", "")))[:MAX_PROBLEM_CHARS]
+            until = time.monotonic() + wait_s + SHOWN_AFTER_RETRY_S
+            for task in self.progress.task_ids:
+                self.progress.update(task, problem=f"the server {problem}", retry_until=until)
+
+
+class _Held(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
 
 
 @contextmanager
-def _warnings() -> Iterator[None]:
-    """The library's warnings on stderr; they may hold a server's words, so they are shown plainly."""
-    handler = _Plainly(logging.WARNING)
-    logger = logging.getLogger("reread")
+def _telling(name: str, handler: logging.Handler) -> Iterator[None]:
+    """The handler hears all of that log that it wants to."""
+    logger = logging.getLogger(name)
+    level = logger.level
     logger.addHandler(handler)
-    propagate, logger.propagate = logger.propagate, False
+    if logger.getEffectiveLevel() > handler.level:
+        logger.setLevel(handler.level)
     try:
         yield
     finally:
         logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+@contextmanager
+def _warnings() -> Iterator[None]:
+    """The library's warnings on stderr, each once, when the progress line is gone; not what the error repeats.
+
+    They may hold a server's words, so they are shown plainly.
+    """
+    held, error = _Held(), ""
+    logger = logging.getLogger("reread")
+    propagate, logger.propagate = logger.propagate, False
+    try:
+        with _telling("reread", held):
+            yield
+    except RereadError as raised:
+        error = str(raised)
+        raise
+    finally:
         logger.propagate = propagate
+        for message, n in Counter(held.messages).items():
+            if not error or error not in message:
+                print(f"reread: {plain(message)}" + (f" ({n} times)" if n > 1 else ""), file=sys.stderr)

@@ -82,6 +82,8 @@ class EndpointReader(ServedModel):
         self.logprobs = logprobs
         self._takes_n = True
         self._form_is_taken: dict[str, bool] = {}
+        self.last_unanswered: ReaderError | None = None
+        """Why the last prompt that the server would not answer has no samples."""
         if max_length is not None:
             self.max_length = max_length
 
@@ -200,6 +202,7 @@ class EndpointReader(ServedModel):
                 raise
             logger.warning("no answer to the prompt that begins %r: %s", prompt[:60], error)
             self._count(unanswered=1)
+            self.last_unanswered = error
             return []
         if samples:
             # What is still missing, one request each: servers that ignore n answer all of them at once.
