@@ -390,3 +390,25 @@ def test_the_first_permutation_is_the_published_order_and_those_of_more_samples_
     assert orders(8)[:4] == orders(4)
     assert orders(8)[0] is None
     assert len(set(orders(8))) > 3
+
+
+@given(st.integers(0, 50), st.integers(2, 6), st.integers(1, 6))
+@settings(deadline=None)
+def test_every_arm_that_votes_shows_the_options_in_the_same_orders(number: int, n_choices: int, n_hits: int) -> None:
+    dials = Settings(form="letters", n_samples=6)
+
+    def orders(arm: str) -> list[tuple[int, ...] | None]:
+        return [v.option_order for v in views_of(question(number, n_choices), hits(n_hits), parse_arm(arm), dials)]
+
+    assert orders("sc") == orders("retrieval+sc") == orders("retrieval+bag+sc") == orders("rerank+k3+sc+vr")
+    assert orders("docs") == orders("sc") * n_hits
+
+
+def test_the_orders_of_options_come_up_evenly() -> None:
+    dials = Settings(form="letters", n_samples=13)
+    orders = [
+        view.option_order for i in range(200) for view in views_of(question(i, 3), (), parse_arm("sc"), dials)[1:]
+    ]
+    counts = Counter(orders)
+    # 2,400 draws of 6 orders: 400 each, standard deviation 18.
+    assert len(counts) == 6 and all(abs(n - 400) < 5 * 18.3 for n in counts.values())

@@ -95,9 +95,10 @@ def read_views(
     asked: list[Asked] = []
     places: list[list[Reading | None]] = [[] for _ in questions]
     for place, (question, own) in enumerate(zip(questions, views, strict=True)):
+        budget = _budget(question, stack, reader)
         for view in own:
-            prompt = _prompt(question, view, stack, reader)
-            if _fits(prompt, question, stack, reader):
+            prompt = _prompt(question, view, stack, reader, budget)
+            if _fits(prompt, reader, budget):
                 asked.append(Asked(place, question, view, prompt))
                 places[place].append(None)
             else:
@@ -118,7 +119,7 @@ def forward_flops(reader: Reader, n_tokens: float, context: float) -> float:
 # Prompts ------------------------------------------------------------------------------------------------------------
 
 
-def _prompt(question: Question, view: View, stack: Stack, reader: Reader) -> Prompt:
+def _prompt(question: Question, view: View, stack: Stack, reader: Reader, budget: int | None) -> Prompt:
     settings = stack.settings
     exemplars = stack.exemplars.get(question.subject) or stack.exemplars.get("") or ()
     return build_prompt(
@@ -129,7 +130,7 @@ def _prompt(question: Question, view: View, stack: Stack, reader: Reader) -> Pro
         exemplars=exemplars,
         option_order=view.option_order,
         wording=view.wording,
-        budget_tokens=_budget(question, stack, reader),
+        budget_tokens=budget,
         count_tokens=getattr(reader, "count_tokens", None),
         control_tokens=getattr(reader, "control_tokens", ()),
     )
@@ -157,12 +158,13 @@ def _answer_tokens(limit: int, stack: Stack, reader: Reader) -> int:
     return most if context is None else max(1, min(most, context // 2))
 
 
-def _fits(prompt: Prompt, question: Question, stack: Stack, reader: Reader) -> bool:
+def _fits(prompt: Prompt, reader: Reader, budget: int | None) -> bool:
     """Whether the reader can take the prompt at all; a question longer than its context cannot be read."""
-    budget = _budget(question, stack, reader)
     count = getattr(reader, "count_tokens", None)
-    # Passages are only kept where the whole prompt was counted.
-    return budget is None or count is None or bool(prompt.kept_hits) or bool(count(prompt.text) <= budget)
+    # A prompt that keeps a passage was made to fit.
+    if budget is None or count is None or prompt.kept_hits or len(prompt.text.encode()) <= budget:
+        return True
+    return bool(count(prompt.text) <= budget)
 
 
 # Likelihoods --------------------------------------------------------------------------------------------------------

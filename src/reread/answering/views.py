@@ -59,18 +59,24 @@ def views_of(question: Question, hits: Sequence[Hit], arm: Arm, settings: Settin
 def _varied(question: Question, hits: tuple[Hit, ...], settings: Settings, *, vary: bool, bag: bool) -> list[View]:
     sampled = settings.form in SAMPLED_FORMS
     wordings = _wordings(question) if vary and settings.form == "cloze" else [None]
-    if bag or (vary and settings.form == "letters"):
+    lettered = vary and settings.form == "letters"
+    if bag or lettered:
         n_views = settings.n_samples
     else:
         n_views = min(settings.n_samples, len(wordings))
     views = []
     for number in range(n_views):
-        draw = random.Random(content_seed(settings.seed, question.id, question.text, number))
+        order, shown = None, hits
+        if lettered or bag:
+            draw = random.Random(content_seed(settings.seed, question.id, question.text, number))
+            # First the order: it is the same whether or not there are bags.
+            order = _permutation(question, draw, number) if lettered else None
+            shown = _bag(hits, settings.bag_frac, draw) if bag else hits
         views.append(
             View(
-                hits=_bag(hits, settings.bag_frac, draw) if bag else hits,
+                hits=shown,
                 wording=wordings[number % len(wordings)],
-                option_order=_permutation(question, draw, number) if vary and settings.form == "letters" else None,
+                option_order=order,
                 n_draws=settings.n_samples if vary and sampled and not bag else 1,
             )
         )
