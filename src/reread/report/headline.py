@@ -7,7 +7,7 @@ from statistics import geometric_mean
 from reread.analysis.multiplier import BASELINE
 from reread.report import numbers
 from reread.report.run import BenchmarkScores, Rung, shown_as
-from reread.report.terminal import is_significant
+from reread.report.terminal import corrected_p, is_significant
 
 
 def headline(scores: BenchmarkScores) -> str:
@@ -88,5 +88,5 @@ def _of_difference(scores: BenchmarkScores, arm: str, rung: Rung) -> str:
         f"On {scores.name}{of_reader}, {arm}{over} {change} from {before} % to "
         f"{numbers.percent(after.get('accuracy'))} %: {numbers.points(difference)} points (95 % interval "
         f"{numbers.points_range(compared.get('low'), compared.get('high'))}, paired p "
-        f"{numbers.p_value(compared.get('p'))}, {numbers.count(after.get('n'))} questions).{verdict}"
+        f"{numbers.p_value(corrected_p(compared))} (Holm), {numbers.count(after.get('n'))} questions).{verdict}"
     )

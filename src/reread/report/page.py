@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from reread import __version__
 from reread.evaluation.audit import Auditor
-from reread.report import numbers, series, tables
+from reread.report import controls, numbers, series, tables
 from reread.report.audit import AuditSection, audit_section, auditor_of
 from reread.report.examples import Examples, examples
 from reread.report.figures import Drawing, draw_arms, draw_ladder, draw_sensitivity
@@ -39,6 +39,11 @@ class BenchmarkSection:
     multipliers: tables.Table | None
     sensitivity: tables.Table | None
     controls: tables.Table | None
+    matched: tables.Table | None
+    must_not_help: tables.Table | None
+    missing_controls: str | None
+    changes: tables.Table | None
+    categories: tables.Table | None
     recall: tables.Table | None
     subjects: tables.Table | None
     ladder_figure: Drawing | None
@@ -115,7 +120,12 @@ def _benchmark(run: Run, scores: BenchmarkScores, tag: str, auditor: Auditor | N
         dropped=tables.answers_total(scores, "passages_dropped"),
         multipliers=tables.multiplier_table(scores),
         sensitivity=tables.sensitivity_table(scores),
-        controls=tables.control_table(scores),
+        controls=controls.control_table(scores),
+        matched=controls.matched_table(scores),
+        must_not_help=controls.must_not_help_table(run.benchmarks) if scores is run.benchmarks[0] else None,
+        missing_controls=controls.missing_controls(run.benchmarks, scores),
+        changes=tables.changes_table(run, scores),
+        categories=tables.category_table(scores),
         recall=tables.recall_table(scores),
         subjects=tables.subject_table(scores),
         ladder_figure=draw_ladder(f"curve-{tag}", ladder) if ladder else None,

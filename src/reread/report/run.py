@@ -32,6 +32,9 @@ class Rung:
     comparisons: Sequence[Mapping[str, Any]] = ()
     multipliers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     subjects: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    categories: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    matched: Sequence[Mapping[str, Any]] = ()
+    """Arms with passages against the closed book at as many samples, and at as many FLOPs."""
 
     @property
     def reference(self) -> str | None:
@@ -66,6 +69,10 @@ class BenchmarkScores:
     recall: Mapping[str, Any] = field(default_factory=dict)
     metric: str = ""
     """What counts as right, where the run names it, such as "exact match (no grader)"."""
+    larger_model: Sequence[Mapping[str, Any]] = ()
+    """Answers of the baseline that change from each rung to the next."""
+    must_not_help: bool = False
+    """A task that no passage can help with: a control of the whole run."""
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -199,6 +206,8 @@ def _benchmark(name: str, entry: Mapping[str, Any]) -> BenchmarkScores:
                 comparisons=tuple(rung.get("comparisons") or ()),
                 multipliers=dict(rung.get("multipliers") or {}),
                 subjects=dict(rung.get("subjects") or {}),
+                categories=dict(rung.get("categories") or {}),
+                matched=tuple(rung.get("matched") or ()),
             )
             for rung in rungs or ()
         ),
@@ -207,6 +216,8 @@ def _benchmark(name: str, entry: Mapping[str, Any]) -> BenchmarkScores:
         sensitivity=tuple(entry.get("sensitivity") or ()),
         recall=dict(entry.get("retrieval") or {}),
         metric=str(entry.get("metric") or ""),
+        larger_model=tuple(entry.get("larger_model") or ()),
+        must_not_help=bool(entry.get("must_not_help")),
     )
 
 

@@ -7,19 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from reread.analysis.ledger import STAGES, Charge, bill
+from reread.analysis.multiplier import BASELINE
 from reread.analysis.published import published_accuracy, published_contamination
 from reread.report import numbers
-from reread.report.run import RANDOM, BenchmarkScores, Run, Rung, is_control
-from reread.report.terminal import is_significant
-
-CONTROL_MEANINGS = {
-    ("baseline", "random"): "passages about something else, of like length: they should not help",
-    ("baseline", "shuffled"): "another question's passages: they should not help",
-    ("random", "oracle"): "the passage that holds the answer, against random ones: what perfect retrieval adds",
-    ("baseline", "oracle"): "the passage that holds the answer: what perfect retrieval would add",
-}
-
-RETRIEVED_AGAINST_RANDOM = "the passages found for the question, against random ones: what finding them adds"
+from reread.report.run import BenchmarkScores, Run, Rung, is_control
+from reread.report.terminal import corrected_p, is_significant
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +45,11 @@ def score_matrix(scores: BenchmarkScores) -> Table:
                 cells.append(Cell(numbers.DASH))
                 continue
             compared = rung.comparison(rung.reference, arm)
-            note = f"{numbers.points(compared.get('difference'))}, p {_p(compared)}" if compared else ""
+            note = f"{numbers.points(compared.get('difference'))}, p {p_of(compared)}" if compared else ""
             interval = numbers.percent_range(score.get("low"), score.get("high"))
-            cells.append(Cell(numbers.percent(score["accuracy"]), interval, note, _tone(compared)))
+            cells.append(Cell(numbers.percent(score["accuracy"]), interval, note, tone_of(compared)))
         rows.append(tuple(cells))
-    head = tuple(_rung_head(rung) for rung in scores.rungs)
+    head = tuple(rung_head(rung) for rung in scores.rungs)
     metric = f" ({scores.metric})" if scores.metric else ""
     caption = f"Accuracy{metric} in percent with its 95 % interval (Wilson)"
     if any(rung.comparisons for rung in scores.rungs):
@@ -78,12 +70,22 @@ def score_rows(run: Run, scores: BenchmarkScores) -> Table:
     with_fallbacks = any(score.get("query_fallbacks") is not None for score in cells_of)
     with_samples = any((score.get("samples_per_question") or 0) > 1 for score in cells_of)
     with_random = any(rung.against_random(arm) for rung in scores.rungs for arm in rung.arms)
+    compared_all = [c for rung in scores.rungs for c in rung.comparisons if c.get("a") == rung.reference]
+    with_clusters = any(c.get("clustered") for c in compared_all)
+    with_power = any("detectable" in c for c in compared_all)
+    with_failed = any(score.get("failed") for score in cells_of)
     many = len(scores.rungs) > 1
     compare = any(rung.comparisons for rung in scores.rungs)
     head = ["arm", "n", "accuracy", "95 % interval"]
     head += [f"over {scores.references}", "95 % interval", "p", "mended", "broken"] * compare
     head += ["over random", "p"] * with_random
-    head += ["unparsed"] + ["passages dropped"] * with_dropped + ["no query written"] * with_fallbacks
+    head += ["interval by subject"] * with_clusters + ["can be seen"] * with_power
+    head += (
+        ["unparsed"]
+        + ["failed"] * with_failed
+        + ["passages dropped"] * with_dropped
+        + ["no query written"] * with_fallbacks
+    )
     head += ["samples a question"] * with_samples + ["FLOPs a question"]
     head += ["F1"] * with_f1 + ["bits per byte of the gold option"] * with_bits + ["published"] * published
     rows = []
@@ -98,16 +100,25 @@ def score_rows(run: Run, scores: BenchmarkScores) -> Table:
             ]
             if compare:
                 row += [
-                    Cell(numbers.points(compared.get("difference")), tone=_tone(compared)),
+                    Cell(numbers.points(compared.get("difference")), tone=tone_of(compared)),
                     Cell(numbers.points_range(compared.get("low"), compared.get("high"))),
-                    Cell(_p(compared)),
+                    Cell(p_of(compared)),
                     Cell(numbers.count(compared.get("mended"))),
                     Cell(numbers.count(compared.get("broken"))),
                 ]
             if with_random:
                 over = rung.against_random(arm) or {}
-                row += [Cell(numbers.points(over.get("difference")), tone=_tone(over)), Cell(_p(over))]
-            row.append(Cell(numbers.count(score.get("unparsed"))))
+                row += [Cell(numbers.points(over.get("difference")), tone=tone_of(over)), Cell(p_of(over))]
+            if with_clusters:
+                clustered = compared.get("clustered") or {}
+                groups = f"{numbers.count(clustered.get('n_groups'))} groups" if clustered else ""
+                row.append(Cell(numbers.points_range(clustered.get("low"), clustered.get("high")), groups))
+            if with_power:
+                detectable = compared.get("detectable")
+                row.append(Cell(numbers.DASH if detectable is None else numbers.percent(detectable)))
+            row.append(_counted(score, "unparsed"))
+            if with_failed:
+                row.append(_counted(score, "failed"))
             if with_dropped:
                 row.append(Cell(numbers.count(score.get("passages_dropped"))))
             if with_fallbacks:
@@ -123,7 +134,59 @@ def score_rows(run: Run, scores: BenchmarkScores) -> Table:
             if published:
                 row.append(Cell(numbers.percent(published_accuracy(scores.name, arm))))
             rows.append(tuple(row))
-    return Table(tuple(head), tuple(rows), f"Accuracy: {scores.metric}." if scores.metric else "")
+    notes = [f"Accuracy: {scores.metric}."] * bool(scores.metric)
+    if compare:
+        notes.append("p is McNemar's mid-p, corrected for the comparisons of the rung (Holm).")
+    if with_clusters:
+        notes.append(
+            "Interval by subject: whole subjects drawn anew (cluster bootstrap), for questions of one subject are "
+            "alike; of fewer than some 20 groups it is too narrow."
+        )
+    if with_power:
+        notes.append(
+            "Can be seen: the smallest true difference, in points, that a paired test over so many questions finds "
+            "with 80 % power at the 5 % level, as many answers differing as here (Connor 1987), before correction."
+        )
+    return Table(tuple(head), tuple(rows), " ".join(notes))
+
+
+def _counted(score: Mapping[str, Any], name: str) -> Cell:
+    """A count with its share of all answers under it."""
+    n, count = score.get("n"), score.get(name)
+    return Cell(numbers.count(count), f"{numbers.percent(count / n)} %" if n and count else "")
+
+
+def changes_table(run: Run, scores: BenchmarkScores) -> Table | None:
+    """Answers that each arm changed against the reference, and that the next larger reader changed: one row each."""
+    lines = [
+        (f"{rung.name} · {c['b']}" if len(scores.rungs) > 1 else str(c["b"]), f"against {c['a']}", c["changes"])
+        for rung in scores.rungs
+        for c in rung.comparisons
+        if c.get("changes") and c.get("a") == rung.reference
+    ]
+    lines += [(f"{c['b']} · {BASELINE}", f"against {c['a']}, the next smaller reader", c) for c in scores.larger_model]
+    rows = [
+        (
+            Cell(name, against),
+            Cell(numbers.count(found["n"])),
+            *(
+                Cell(numbers.percent(found[key] / found["n"]), numbers.count(found[key]))
+                for key in ("changed", "mended", "broken", "changed_alike")
+            ),
+        )
+        for name, against, found in lines
+        if found["n"]
+    ]
+    if not rows:
+        return None
+    published = ""
+    if run.published == "paper":
+        published = " The paper: 28.1 % changed by retrieval, 39.7 % by a larger model."
+    caption = (
+        "Questions, in percent and counted, whose answer differs; changed alike: from one answer to another of the "
+        f"same score, a wrong one as a rule.{published}"
+    )
+    return Table(("answers of", "n", "changed", "mended", "broken", "changed alike"), tuple(rows), caption)
 
 
 def answers_total(scores: BenchmarkScores, counted: str) -> tuple[int, int] | None:
@@ -151,7 +214,7 @@ def multiplier_table(scores: BenchmarkScores) -> Table | None:
             reason = str(found.get("reason") or "") if found.get("value") is None else ""
             cells.append(Cell(numbers.multiplier_cell(found), interval if found else "", reason))
         rows.append(tuple(cells))
-    head = tuple(_rung_head(rung) for rung in rungs)
+    head = tuple(rung_head(rung) for rung in rungs)
     return Table(("arm", *head), tuple(rows))
 
 
@@ -172,30 +235,6 @@ def sensitivity_table(scores: BenchmarkScores) -> Table | None:
     if not rows or not rungs:
         return None
     return Table(("fit", "rms (points)", *(rung.name for rung in rungs)), tuple(rows))
-
-
-def control_table(scores: BenchmarkScores) -> Table | None:
-    """What the controls say: one row a pair of arms, rungs across."""
-    rows = []
-    beside = [arm for arm in scores.arms if (RANDOM, arm) not in CONTROL_MEANINGS]
-    oracle = CONTROL_MEANINGS[RANDOM, "oracle"]
-    found_or_given = {(RANDOM, arm): oracle if is_control(arm) else RETRIEVED_AGAINST_RANDOM for arm in beside}
-    meanings = CONTROL_MEANINGS | found_or_given
-    for (a, b), meaning in meanings.items():
-        named = (a, b) in CONTROL_MEANINGS
-        compared = [rung.comparison(a, b) if named else rung.against_random(b) for rung in scores.rungs]
-        if not any(compared):
-            continue
-        cells = [Cell(f"{b} against {a}", meaning)]
-        for found in compared:
-            if not found:
-                cells.append(Cell(numbers.DASH))
-                continue
-            interval = numbers.points_range(found.get("low"), found.get("high"))
-            note = f"p {_p(found)}"
-            cells.append(Cell(numbers.points(found.get("difference")), interval, note, _tone(found)))
-        rows.append(tuple(cells))
-    return Table(("points", *(_rung_head(rung) for rung in scores.rungs)), tuple(rows)) if rows else None
 
 
 def recall_table(scores: BenchmarkScores) -> Table | None:
@@ -225,13 +264,22 @@ def recall_table(scores: BenchmarkScores) -> Table | None:
 
 def subject_table(scores: BenchmarkScores) -> Table | None:
     """Accuracy by subject and arm, on the largest rung that has subjects."""
-    rungs = [rung for rung in scores.ladder or scores.rungs if rung.subjects]
-    if not rungs:
+    return _by("subject", {rung.name: rung.subjects for rung in scores.ladder or scores.rungs})
+
+
+def category_table(scores: BenchmarkScores) -> Table | None:
+    """Accuracy by the category of the subjects and arm, on the largest rung, where the benchmark has categories."""
+    return _by("category", {rung.name: rung.categories for rung in scores.ladder or scores.rungs})
+
+
+def _by(what: str, of_rungs: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]]) -> Table | None:
+    tables = [(name, table) for name, table in of_rungs.items() if table]
+    if not tables:
         return None
-    rung = rungs[-1]
-    arms = list(dict.fromkeys(arm for by_arm in rung.subjects.values() for arm in by_arm))
+    name, table = tables[-1]
+    arms = list(dict.fromkeys(arm for by_arm in table.values() for arm in by_arm))
     rows = []
-    for subject, by_arm in sorted(rung.subjects.items()):
+    for subject, by_arm in sorted(table.items()):
         counts = [score["n"] for score in by_arm.values() if score.get("n") is not None]
         cells = [Cell(subject or "(none)"), Cell(numbers.count(max(counts, default=None)))]
         for arm in arms:
@@ -239,8 +287,8 @@ def subject_table(scores: BenchmarkScores) -> Table | None:
             interval = numbers.percent_range(score.get("low"), score.get("high"))
             cells.append(Cell(numbers.percent(score.get("accuracy")), interval if score else ""))
         rows.append(tuple(cells))
-    caption = f"Accuracy in percent with its 95 % interval{f', on {rung.name}' if rung.name else ''}."
-    return Table(("subject", "n", *arms), tuple(rows), caption)
+    caption = f"Accuracy in percent with its 95 % interval{f', on {name}' if name else ''}."
+    return Table((what, "n", *arms), tuple(rows), caption)
 
 
 def bill_table(run: Run) -> Table | None:
@@ -313,15 +361,18 @@ def decontamination_table(run: Run) -> Table | None:
     return Table((*head, *(["published %"] if published else [])), tuple(rows))
 
 
-def _rung_head(rung: Rung) -> Cell:
+def rung_head(rung: Rung) -> Cell:
+    """A rung's name over what it was trained with."""
     return Cell(rung.name, f"{numbers.power_of_ten(rung.train_flops)} FLOPs" if rung.train_flops else "")
 
 
-def _tone(compared: Mapping[str, Any] | None) -> str:
+def tone_of(compared: Mapping[str, Any] | None) -> str:
+    """ "up" or "down" where a difference is more than chance, else ""."""
     if not compared or not is_significant(compared):
         return ""
     return "up" if compared.get("difference", 0) > 0 else "down"
 
 
-def _p(compared: Mapping[str, Any]) -> str:
-    return numbers.p_value(compared.get("p_holm", compared.get("p")))
+def p_of(compared: Mapping[str, Any]) -> str:
+    """p as it is shown: corrected (terminal.py)."""
+    return numbers.p_value(corrected_p(compared))

@@ -9,6 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from reread.analysis.multiplier import BASELINE
 from reread.errors import UsageError
 from reread.report import numbers
 from reread.report.run import BenchmarkScores, Run, Rung
@@ -31,8 +32,30 @@ def score_table(run: Run, benchmark: str | None = None) -> Table:
 
 
 def summary_lines(run: Run) -> list[str]:
-    """Decontamination and the bill in a sentence each; nothing for what the run does not have."""
-    return [*_decontaminated(run), *_billed(run)]
+    """Decontamination, changed answers and the bill in a sentence each; nothing for what the run does not have."""
+    return [*_decontaminated(run), *_changed(run), *_billed(run)]
+
+
+def _changed(run: Run) -> list[str]:
+    """How many answers the headline arm changes on the largest rung, and how many the step to that rung changed."""
+    scores = run.benchmarks[0]
+    rungs = scores.ladder or scores.rungs
+    found = rungs[-1].comparison(BASELINE, scores.headline_arm or "") if rungs else None
+    parts = []
+    if found and found.get("changes"):
+        parts.append(f"{scores.headline_arm} changed {_of_changes(found['changes'])}")
+    if scores.larger_model and rungs and scores.larger_model[-1]["b"] == rungs[-1].name:
+        step = scores.larger_model[-1]
+        parts.append(f"the step from {step['a']} to {step['b']} {_of_changes(step)}")
+    return [f"Answers to {scores.name}: {'; '.join(parts)}."] if parts else []
+
+
+def _of_changes(found: Mapping[str, Any]) -> str:
+    changed, *others = (
+        numbers.percent(found[key] / found["n"]) for key in ("changed", "mended", "broken", "changed_alike")
+    )
+    mended, broken, alike = others
+    return f"{changed} % (mended {mended}, broken {broken}, neither {alike})"
 
 
 def _decontaminated(run: Run) -> list[str]:
@@ -116,6 +139,15 @@ def _of_ladder(scores: BenchmarkScores) -> Table:
         table.add_section()
         cells = (_over(rung.against_random(worth_of)) for rung in scores.rungs)
         table.add_row(f"{escape(worth_of)}\nover random", *cells)
+    lines = ["* p < 0.05, corrected (Holm)"] * any(rung.comparisons for rung in scores.rungs)
+    lines += [f"{escape(rung.name)}: {line}" for rung in scores.rungs[-1:] for line in _power(rung)]
+    for name in ("unparsed", "failed"):
+        total = sum(score.get(name) or 0 for rung in scores.rungs for score in rung.arms.values())
+        n = sum(score.get("n") or 0 for rung in scores.rungs for score in rung.arms.values())
+        if total:
+            lines.append(f"{name}: {counted({'n': n, name: total}, name)} of all answers")
+    if lines:
+        table.caption, table.caption_justify = "\n".join(lines), "left"
     return table
 
 
@@ -139,7 +171,7 @@ def _of_one_reader(scores: BenchmarkScores) -> Table:
         table.add_column(column, justify="right", no_wrap=True)
     if compare:
         table.add_column(f"over\n{escape(reference or '')}", justify="right", no_wrap=True)
-        for column in ("p", "mended/\nbroken"):
+        for column in ("p\n(Holm)", "mended/\nbroken"):
             table.add_column(column, justify="right", no_wrap=True)
     if with_random:
         table.add_column("over\nrandom", justify="right", no_wrap=True)
@@ -152,15 +184,16 @@ def _of_one_reader(scores: BenchmarkScores) -> Table:
         if compare:
             cells += [
                 numbers.points(compared.get("difference")),
-                numbers.p_value(compared.get("p")),
+                numbers.p_value(corrected_p(compared)),
                 f"{numbers.count(compared.get('mended'))}/{numbers.count(compared.get('broken'))}"
                 if compared
                 else numbers.DASH,
             ]
         if with_random:
             cells.append(_over(rung.against_random(arm)))
-        table.add_row(*cells, numbers.count(score.get("unparsed")))
+        table.add_row(*cells, counted(score, "unparsed"))
     notes = {
+        "answers that never came (counted as unparsed)": _counted(rung, "failed"),
         "answers with passages dropped from the prompt": _counted(rung, "passages_dropped"),
         "questions searched with as they are, no query written": _counted(rung, "query_fallbacks"),
         "samples a question": {
@@ -169,14 +202,28 @@ def _of_one_reader(scores: BenchmarkScores) -> Table:
             if (drawn := score.get("samples_per_question")) is not None and not float(drawn).is_integer()
         },
     }
-    lines = [
-        f"{said}: {', '.join(f'{escape(arm)} {value}' for arm, value in of_arms.items())}"
-        for said, of_arms in notes.items()
-        if of_arms
-    ]
+    lines = (
+        _power(rung)
+        + _same_price(rung)
+        + [
+            f"{said}: {', '.join(f'{escape(arm)} {value}' for arm, value in of_arms.items())}"
+            for said, of_arms in notes.items()
+            if of_arms
+        ]
+    )
     if lines:
         table.caption, table.caption_justify = "\n".join(lines), "left"
     return table
+
+
+def _same_price(rung: Rung) -> list[str]:
+    """The arms that retrieve against the closed-book arm nearest in FLOPs."""
+    said = [
+        f"{escape(m['b'])} {_over(m)} ({escape(m['a'])}, at {numbers.times(m.get('flops_ratio'))} its FLOPs)"
+        for m in rung.matched
+        if m.get("by") == "flops"
+    ]
+    return [f"over the closed book nearest in FLOPs: {', '.join(said)}"] if said else []
 
 
 def _counted(rung: Rung, name: str) -> dict[str, str]:
@@ -207,8 +254,34 @@ def is_significant(compared: Mapping[str, Any] | None) -> bool:
     """p < 0.05, corrected for the number of comparisons where the run gives that."""
     if not compared:
         return False
-    p = compared.get("p_holm", compared.get("p"))
+    p = corrected_p(compared)
     return p is not None and p < 0.05
+
+
+def corrected_p(compared: Mapping[str, Any]) -> float | None:
+    """The p that is shown everywhere: Holm's, and the plain one only where a run gives no other."""
+    p: float | None = compared.get("p_holm", compared.get("p"))
+    return p
+
+
+def counted(score: Mapping[str, Any], name: str) -> str:
+    """A count of answers with its share of all of them: "3 (0.6 %)"."""
+    n, count = score.get("n"), score.get(name)
+    return f"{numbers.count(count)} ({numbers.percent(count / n)} %)" if n and count else numbers.count(count)
+
+
+def _power(rung: Rung) -> list[str]:
+    """What so many questions can show, over the comparisons with the reference."""
+    made = [c for c in rung.comparisons if c.get("a") == rung.reference and "detectable" in c]
+    seen = [c["detectable"] for c in made if c["detectable"] is not None]
+    if not made:
+        return []
+    n = numbers.count(min(c["n"] for c in made))
+    if not seen:
+        return [f"with {n} questions no difference can be seen (80 % power, 5 % level)"]
+    low, high = numbers.percent(min(seen)), numbers.percent(max(seen))
+    size = low if low == high else f"{low} to {high}"
+    return [f"with {n} questions a difference of {size} points can be seen (80 % power, 5 % level)"]
 
 
 def _n_of(scores: BenchmarkScores) -> str:
