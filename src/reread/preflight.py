@@ -37,14 +37,18 @@ def check_recipe(recipe: Recipe, out: Path) -> None:
         for arm in parse_arms(entry.arms or recipe.arms):
             _check_writing(arm, recipe)
             if arm.passages != "none" and not stored:
-                raise RecipeError(f"the arm {arm.name} needs passages; give the recipe a corpus or datastore.path")
+                raise RecipeError(
+                    f"the arm {arm.name} needs passages; give a datastore (datastore.path, --store) or a corpus"
+                )
             if arm.rerank and recipe.retrieval.rerank is None:
                 raise RecipeError(
                     f"the arm {arm.name} needs a reranker; set retrieval.rerank (--rerank), such as ce:MODEL"
                 )
     _check_specs(recipe)
     if recipe.retrieval.retriever != "bm25" and recipe.datastore.embedder is None:
-        raise RecipeError(f"the retriever {recipe.retrieval.retriever} needs vectors; set datastore.embedder")
+        raise RecipeError(
+            f"the retriever {recipe.retrieval.retriever} needs vectors; set datastore.embedder (--embedder)"
+        )
     names = [_reader_name(reader) for reader in recipe.readers]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:

@@ -136,7 +136,7 @@ class ReadingRecipe(Strict):
     """Put a passage's title above it."""
     consistency_k: int = Field(default=10, ge=1)
     """Candidates that the reranker `consistency` reads, each alone."""
-    adaptive: Annotated[float, Field(gt=0, le=1)] | None = None
+    adaptive: Annotated[float, Field(gt=0.5, le=1)] | None = None
     """Stop drawing samples once the vote is settled: 1.0 exactly, below it with that confidence. Off by default: arms
     of an evaluation draw alike."""
     judge: bool = False

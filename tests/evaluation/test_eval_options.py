@@ -93,9 +93,9 @@ def documents_shown(server: Server) -> list[str]:
 
 LAYOUTS = [
     ([], "[1] Mill\n{Mill}\n\n[2] Ardmore\n{Ardmore}"),
-    (["--order", "best_first"], "[1] Ardmore\n{Ardmore}\n\n[2] Mill\n{Mill}"),
+    (["--order", "best-first"], "[1] Ardmore\n{Ardmore}\n\n[2] Mill\n{Mill}"),
     (["--no-titles", "--unnumbered"], "{Mill}\n\n{Ardmore}"),
-    (["--budget-tokens", "130", "--order", "best_first"], "[1] Ardmore\n{Ardmore}"),
+    (["--budget-tokens", "130", "--order", "best-first"], "[1] Ardmore\n{Ardmore}"),
 ]
 
 

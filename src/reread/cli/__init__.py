@@ -85,11 +85,10 @@ def run(arguments: list[str]) -> int:
     except RereadError as error:
         return _complain(str(error), error.exit_code)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             where = f" writing {error.filename}" if error.filename else ""
-            return _complain(
-                f"the disk is full{where}; free some space and run the same command again: finished work is kept", 1
-            )
+            what = "a file may not grow any further" if error.errno == errno.EFBIG else "the disk is full"
+            return _complain(f"{what}{where}; free some space and run the same command again: finished work is kept", 1)
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             return _complain(f"no permission for {error.filename}; choose another folder", 2)
         if isinstance(error, FileExistsError | NotADirectoryError | IsADirectoryError):

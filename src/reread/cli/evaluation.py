@@ -29,8 +29,18 @@ class Query(StrEnum):
 class Order(StrEnum):
     """Where the best passage stands."""
 
-    best_last = "best_last"
-    best_first = "best_first"
+    best_last = "best-last"
+    best_first = "best-first"
+
+
+class Form(StrEnum):
+    """How the question is put to the reader (reading/prompts.py)."""
+
+    auto = "auto"
+    cloze = "cloze"
+    letters = "letters"
+    chat = "chat"
+    short = "short"
 
 
 def eval_(
@@ -80,7 +90,9 @@ def eval_(
         float, typer.Option(min=0, max=1, rich_help_panel=SEARCH, help="MMR: relevance (1) against novelty (0).")
     ] = 0.7,
     k: Annotated[int, typer.Option("-k", min=1, rich_help_panel=PROMPT, help="Passages before the question.")] = 5,
-    form: Annotated[str, typer.Option(rich_help_panel=PROMPT, help="auto, cloze, letters, chat or short.")] = "auto",
+    form: Annotated[
+        Form, typer.Option(rich_help_panel=PROMPT, help="Form of the prompt; auto is the benchmark's own.")
+    ] = Form.auto,
     order: Annotated[
         Order, typer.Option(rich_help_panel=PROMPT, help="The best passage next to the question, or on top.")
     ] = Order.best_last,
@@ -181,14 +193,14 @@ def eval_(
             "max_tokens": max_tokens,
             "budget_tokens": budget_tokens,
             "bag_frac": bag_frac,
-            "order": order.value,
+            "order": order.value.replace("-", "_"),
             "numbered": numbered,
             "titles": titles,
             "consistency_k": consistency_k,
             "adaptive": adaptive,
             "judge": judge,
         },
-        benchmark={"form": form, "split": split, "limit": limit, "shots": shots},
+        benchmark={"form": form.value, "split": split, "limit": limit, "shots": shots},
         grader=grader,
         seed=seed,
         cache=cache,
