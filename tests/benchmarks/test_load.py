@@ -231,3 +231,15 @@ def test_every_name_has_a_spec_with_its_source() -> None:
 def test_names_may_be_written_with_either_dash() -> None:
     assert get_spec("ARC-Easy").name == "arc_easy"
     assert get_spec("world_short").name == "world-short"
+
+
+def test_spaces_around_options_stand_in_lettered_prompts_and_nowhere_else(tmp_path: Path) -> None:
+    from reread.reading.prompts import build_prompt
+
+    row = {"id": "1", "question": "Which?", "choices": [" a tern ", "a gull"], "answer": "A"}
+    (question,) = load_benchmark(f"mmlu:{write(tmp_path / 'q.jsonl', [row])}").questions
+    assert question.choices == ("a tern", "a gull")
+    assert build_prompt(question, form="letters").text.endswith("Which?\nA.  a tern \nB. a gull\nAnswer:")
+    assert "A. a gull\nB.  a tern \n" in build_prompt(question, form="letters", option_order=[1, 0]).text
+    assert "A. a tern\nB. a gull" in build_prompt(question, form="chat").text
+    assert build_prompt(question, form="cloze").continuations == (" a tern", " a gull")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -30,7 +31,12 @@ def parse_choice(row: Row, spec: BenchmarkSpec) -> Question:
     else:
         letters = [correct_letter(row, choices, labels)]
     _check_answer_index(row, letters, choices)
-    return choice_question(row, spec, choices, tuple(dict.fromkeys(letters)))
+    question = choice_question(row, spec, choices, tuple(dict.fromkeys(letters)))
+    published = next((row[name] for name in CHOICE_FIELDS if isinstance(row.get(name), list)), choices)
+    if list(published) != list(question.choices or ()):
+        # Spaces around MMLU's options stand in every published prompt (reading/prompts.py, form letters).
+        return dataclasses.replace(question, meta={**question.meta, "published_choices": [str(c) for c in published]})
+    return question
 
 
 def _check_answer_index(row: Row, letters: Sequence[str], choices: Sequence[str]) -> None:

@@ -254,7 +254,9 @@ def _asked(question: Question, form: str, order: tuple[int, ...] | None, wording
     """The question as a base model sees it, up to where its answer begins."""
     text = wording if wording is not None else question.text
     if form == "letters":
-        return f"{text}\n{_lettered(question, order)}\nAnswer:"
+        # As published, spaces around them too: lm-evaluation-harness' prompts have them.
+        choices = question.meta.get("published_choices") or question.choices or ()
+        return f"{text}\n{_lettered(choices, order)}\nAnswer:"
     template = _templates(question).get(form, "{question}")
     if text.endswith("?"):
         template = template.replace("{question}?", "{question}")
@@ -271,10 +273,9 @@ def _solved(exemplar: Question, form: str) -> str:
     return f"{asked}{gap}{exemplar.meta.get('solution') or exemplar.answers[0]}"
 
 
-def _lettered(question: Question, order: tuple[int, ...] | None, mark: str = ".") -> str:
-    choices = question.choices or ()
+def _lettered(choices: Sequence[str], order: tuple[int, ...] | None) -> str:
     shown = [choices[i] for i in order] if order is not None else list(choices)
-    return "\n".join(f"{letter}{mark} {choice}" for letter, choice in zip(LETTERS, shown, strict=False))
+    return "\n".join(f"{letter}. {choice}" for letter, choice in zip(LETTERS, shown, strict=False))
 
 
 def _chat(question: Question, passages: Sequence[str], order: tuple[int, ...] | None, wording: str | None) -> str:
@@ -286,7 +287,7 @@ def _chat(question: Question, passages: Sequence[str], order: tuple[int, ...] | 
             "Think step by step, then choose one option. End your reply with a line of the form "
             f"'Answer: X', where X is one of the letters {letters}."
         )
-        text = f"{text}\n\n{_lettered(question, order)}"
+        text = f"{text}\n\n{_lettered(question.choices, order)}"
     elif kind == "latex":
         task = "Think step by step, then give the final answer inside \\boxed{}."
     elif kind == "number":
