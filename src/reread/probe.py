@@ -20,6 +20,7 @@ from reread import __version__
 from reread.answering.answer import Stack
 from reread.answering.arms import parse_arms
 from reread.answering.passages import PassageFinder, make_arm_reranker
+from reread.answering.readings import chooses_letters
 from reread.answering.settings import Settings
 from reread.benchmarks import Benchmark, load_benchmark
 from reread.corpus import Rejects, find_files, read_documents
@@ -322,7 +323,7 @@ def _form(entry: BenchmarkRecipe, benchmark: Benchmark, reader: Reader | Solver)
         return "cloze"
     chats = getattr(reader, "chat", False)
     able = [form for form in ("chat", "short") if "generate" in reader.can]
-    able += [form for form in ("letters", "cloze") if "loglikelihood" in reader.can]
+    able += [form for form in ("letters", "cloze") if "loglikelihood" in reader.can or chooses_letters(form, reader)]
     if entry.form != "auto":
         if entry.form not in able:
             raise RecipeError(f"the reader {reader.spec} cannot do the form {entry.form}; it can do {', '.join(able)}")

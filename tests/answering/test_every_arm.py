@@ -208,3 +208,57 @@ def test_impossible_options_are_never_chosen_and_numbers_that_are_none_are_an_er
     for bad in (float("nan"), inf):
         with pytest.raises(ReaderError, match="NaN or infinity"):
             choose(-1.0, bad, -2.0)
+
+
+class Held(AttentiveReader):
+    """A server without likelihoods that can be held to choices: writes the one that it would have scored best."""
+
+    can = frozenset({"generate"})
+    takes_choices = True
+
+    def __init__(self, *, chat: bool, answers: bool = True) -> None:
+        super().__init__()
+        self.chat, self.answers = chat, answers
+        self.asked: list[tuple[str, tuple[str, ...]]] = []
+
+    def generate(self, prompts: Sequence[str], **fields: Any) -> list[list[Sample]]:
+        if "choices" not in fields:
+            return super().generate(prompts, **fields)
+        assert fields.get("temperature", 0) == 0
+        given: list[list[Sample]] = []
+        for prompt in prompts:
+            self.asked.append((prompt, tuple(fields["choices"])))
+            scored = self.loglikelihood([(prompt, fields["choices"])])[0]
+            best = fields["choices"][scored.logprobs.index(max(scored.logprobs))]
+            given.append([Sample(best, None, len(prompt.split()), 1)] if self.answers else [])
+        return given
+
+
+@pytest.mark.parametrize("chat", [False, True])
+@pytest.mark.parametrize("adaptive", [None, 1.0])
+@pytest.mark.parametrize("arm", ["baseline", "sc", "retrieval+bag+sc", "docs"])
+def test_letters_written_by_a_server_that_is_held_to_them_are_those_that_likelihoods_elect(
+    store: Datastore, arm: str, adaptive: float | None, chat: bool
+) -> None:
+    asked = questions("letters")
+    dials = Settings(form="letters", k=5, n_samples=7, adaptive=adaptive)
+
+    def votes(reader: AttentiveReader) -> list[list[str | None]]:
+        stack = Stack(reader, PassageFinder(store, dials), dials, scorer_for("letter"), {})
+        return [[sample.vote for sample in one.samples] for one in answer(asked, parse_arm(arm), stack, asked)]
+
+    held = Held(chat=chat)
+    if arm == "docs" or adaptive is None:
+        assert votes(held) == votes(AttentiveReader())
+    else:  # a tie is decided by the likelihoods where there are any: rounds differ, and one vote is the other's start
+        for one, other in zip(votes(held), votes(AttentiveReader()), strict=True):
+            assert one[: len(other)] == other[: len(one)]
+    assert len(held.asked) == len(set(held.asked))
+    assert all(choice.startswith(" ") is not chat for _, choices in held.asked for choice in choices)
+
+
+def test_a_server_that_does_not_answer_a_prompt_leaves_it_without_a_vote() -> None:
+    dials = Settings(form="letters", n_samples=3)
+    stack = Stack(Held(chat=True, answers=False), PassageFinder(None, dials), dials, scorer_for("letter"), {})
+    (one,) = answer(questions("letters")[:1], parse_arm("sc"), stack)
+    assert (one.answer, one.samples, one.votes) == (None, (), {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from reread.answering.arms import Arm
 from reread.answering.stack import Stack
@@ -12,10 +13,12 @@ from reread.answering.views import SAMPLED_FORMS, View
 from reread.errors import ReaderError
 from reread.protocols import Reader, Scored, Solver
 from reread.questions import LETTERS
-from reread.reading.prompts import Prompt, build_prompt, generation_limits, option_scores
+from reread.reading.prompts import Prompt, build_prompt, generation_limits, option_scores, published_letter
 from reread.runs import content_seed
 from reread.types import Hit, Question, Sample
 
+LETTER_TOKENS = 4
+"""Most tokens of a letter; some tokenizers write a space as one of its own."""
 TIE = 1e-9
 """Probabilities nearer than this, relatively, differ by rounding alone."""
 
@@ -57,6 +60,8 @@ class Earlier:
     """How many samples (or whether likelihoods) a prompt gave to a question, by the question's place and the prompt."""
     scored: dict[tuple[str, tuple[str, ...]], Scored] = field(default_factory=dict)
     """Prompt and continuations → their log-likelihoods."""
+    chosen: dict[tuple[str, tuple[str, ...]], list[Sample]] = field(default_factory=dict)
+    """Prompt and letters → what a reader held to them wrote; empty where it did not answer."""
 
 
 def distribution_of(readings: Sequence[Reading], names: Mapping[str, str]) -> dict[str, float]:
@@ -105,9 +110,17 @@ def read_views(
                 places[place].append(Reading(view, (), n_dropped=prompt.n_dropped))
     if stack.settings.form in SAMPLED_FORMS:
         read = iter(_generate(asked, arm, stack, reader, earlier.n_drawn))
+    elif chooses_letters(stack.settings.form, reader):
+        read = iter(_choose_letters(asked, stack, reader, earlier))
     else:
         read = iter(_score_options(asked, reader, earlier))
     return [[next(read) if reading is None else reading for reading in own] for own in places]
+
+
+def chooses_letters(form: str, reader: Reader) -> bool:
+    """Whether options are read by having the reader write one of their letters: it gives no likelihoods, but its
+    server can hold a reply to them."""
+    return form == "letters" and "loglikelihood" not in reader.can and bool(getattr(reader, "takes_choices", False))
 
 
 def forward_flops(reader: Reader, n_tokens: float, context: float) -> float:
@@ -239,6 +252,44 @@ def _option_reading(one: Asked, scored: Scored, reader: Reader) -> Reading:
         bits_per_byte=bits_per_byte,
         n_dropped=prompt.n_dropped,
     )
+
+
+# Letters, from a server that can be held to them ----------------------------------------------------------------------
+
+
+def _choose_letters(asked: Sequence[Asked], stack: Stack, reader: Reader, earlier: Earlier) -> list[Reading]:
+    """The letter that the reader writes at temperature 0 where it can write nothing else: its likeliest option."""
+    wanted = dict.fromkeys((one.prompt.text, one.prompt.continuations) for one in asked)
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for text, letters in wanted:
+        if (text, letters) not in earlier.chosen:
+            alike.setdefault(letters, []).append(text)
+    for letters, texts in alike.items():
+        # A chat reply begins with the letter; a completion goes on behind "Answer:" as the solved examples do.
+        choices = [letter.strip() for letter in letters] if getattr(reader, "chat", False) else list(letters)
+        held: Any = reader  # the protocol knows no choices
+        given = held.generate(texts, max_tokens=LETTER_TOKENS, seed=stack.settings.seed, choices=choices)
+        earlier.chosen.update(((text, letters), own[:1]) for text, own in zip(texts, given, strict=True))
+    readings = []
+    for one in asked:
+        samples = []
+        for sample in earlier.chosen[one.prompt.text, one.prompt.continuations]:
+            shown = sample.text.strip()
+            known = f" {shown}" in one.prompt.continuations
+            samples.append(replace(sample, vote=published_letter(one.prompt, shown) if known else None))
+        n = max((sample.n_prompt_tokens for sample in samples), default=0)
+        reading = Reading(
+            one.view,
+            tuple(samples),
+            kept=one.prompt.kept_hits,
+            prompt_flops=forward_flops(reader, n, n / 2),
+            sample_flops=math.fsum(forward_flops(reader, s.n_tokens, n + s.n_tokens / 2) for s in samples),
+            n_dropped=one.prompt.n_dropped,
+        )
+        mark = one.place, one.prompt.text
+        readings.append(_free(reading) if mark in earlier.n_drawn else reading)
+        earlier.n_drawn[mark] = 1
+    return readings
 
 
 # Samples ------------------------------------------------------------------------------------------------------------
