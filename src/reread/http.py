@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import email.utils
+import functools
 import json
 import logging
 import math
@@ -17,8 +18,10 @@ import random
 import threading
 import time
 import weakref
+import zlib
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,6 +29,8 @@ from reread.errors import MissingExtra, ReaderError, UsageError
 from reread.runs import content_hash, write_text_atomically
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
 logger = logging.getLogger(__name__)
@@ -145,7 +150,7 @@ class JsonClient:
         use_key: bool = True,
     ) -> None:
         try:
-            import httpx
+            import httpx  # noqa: F401
         except ImportError as error:
             raise MissingExtra("httpx", "endpoint", f"the endpoint {url}") from error
         self.url = url.rstrip("/")
@@ -154,7 +159,6 @@ class JsonClient:
         self.concurrency = concurrency
         self.cache = Path(cache).expanduser() if cache is not None else None
         self._key = os.environ.get(API_KEY_VARIABLE, "") if use_key else ""
-        self._ssl = httpx.create_ssl_context()
         self._line: _Places | None = None
         self._paused_until = 0.0
         self._n_busy = 0
@@ -179,11 +183,13 @@ class JsonClient:
         unkeyed: Mapping[str, Any] | None = None,
         keep: bool = True,
         list_as: str | None = None,
+        answered: Callable[[dict[str, Any]], None] | None = None,
     ) -> Result:
         """What `read` makes of the server's reply; a reply on which it raises ReaderError is asked for again.
 
         Only replies that could be read are kept in the cache. unkeyed: further fields of the request that do not
         change what is asked (and so not its place in the cache). keep: False goes past the cache. list_as: as in post.
+        answered: gets the reply where it came from the server and not from the cache.
         """
         file = self._cache_file({"path": path, "body": body}) if keep else None
         kept = _kept(file)
@@ -193,6 +199,8 @@ class JsonClient:
             except ReaderError:
                 logger.warning("%s is damaged; asking the server again", file)
         reply, result = await self._ask(path, {**body, **(unkeyed or {})}, read, attempts or self.attempts, list_as)
+        if answered is not None:
+            answered(reply)
         if file is not None:
             await asyncio.to_thread(write_text_atomically, file, json.dumps(reply))
         return result
@@ -297,12 +305,12 @@ class JsonClient:
         try:
             async with asyncio.timeout(self.timeout_s), client.stream(method, url, json=content) as response:
                 data = bytearray()
-                async for chunk in response.aiter_bytes():
+                async for chunk in response.aiter_raw():
                     data += chunk
                     if len(data) > MAX_RESPONSE_BYTES:
-                        limit = MAX_RESPONSE_BYTES // 1024**2
-                        raise ReaderError(f"{url} answered more than {limit} MiB to one request; ask for less at once")
-                return response.status_code, response.headers, bytes(data)
+                        raise ReaderError(_too_large(url))
+                coding = response.headers.get("content-encoding", "").strip().lower()
+                return response.status_code, response.headers, _unpacked(bytes(data), coding, url)
         finally:
             idle.append(client)
 
@@ -318,9 +326,14 @@ class JsonClient:
 
         return httpx.AsyncClient(
             timeout=None,
-            headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
+            headers={
+                "Accept-Encoding": "gzip",
+                **({"Authorization": f"Bearer {self._key}"} if self._key else {}),
+            },
+            # No exchange may depend on the one before it.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             follow_redirects=False,
-            verify=self._ssl,
+            verify=_ssl_context(),
             limits=httpx.Limits(max_connections=1),
         )
 
@@ -329,7 +342,8 @@ class JsonClient:
             reply = json.loads(data)
         except (ValueError, RecursionError) as error:
             kind = headers.get("content-type", "").split(";")[0] or "no type"
-            start = self._clean(data[:60].decode("utf-8", "replace"))
+            # The key is blotted out before the text is cut: a part of it would not be found.
+            start = self._clean(data[:4000].decode("utf-8", "replace"))[:60]
             raise ReaderError(
                 f"{self.url}{path} answered {kind}, not JSON ({start!r}); the address should end in /v1"
             ) from error
@@ -359,6 +373,38 @@ class JsonClient:
             text = text.replace(self._key, "***")
         text = " ".join(text.split())
         return text if len(text) <= 200 else text[:197] + "..."
+
+
+@functools.cache
+def _ssl_context() -> ssl.SSLContext:
+    """One for all clients: it takes a tenth of a second to read the certificates."""
+    import httpx
+
+    return httpx.create_ssl_context()
+
+
+def _unpacked(data: bytes, coding: str, url: str) -> bytes:
+    """A body as it was before its transfer, in bounded memory: a few bytes may stand for gigabytes."""
+    import httpx
+
+    if coding in ("", "identity"):
+        return data
+    if coding not in ("gzip", "x-gzip"):
+        raise ReaderError(f"{url} answered in the coding {coding[:40]!r}, which was not asked for")
+    unpacking = zlib.decompressobj(wbits=zlib.MAX_WBITS + 16)
+    try:
+        unpacked = unpacking.decompress(data, MAX_RESPONSE_BYTES + 1)
+    except zlib.error as error:
+        raise httpx.DecodingError(str(error)) from error
+    if len(unpacked) > MAX_RESPONSE_BYTES:
+        raise ReaderError(_too_large(url))
+    if not unpacking.eof:
+        raise httpx.DecodingError("the packed reply is cut short")
+    return unpacked
+
+
+def _too_large(url: str) -> str:
+    return f"{url} answered more than {MAX_RESPONSE_BYTES // 1024**2} MiB to one request; ask for less at once"
 
 
 def _as_it_is(reply: dict[str, Any]) -> dict[str, Any]:

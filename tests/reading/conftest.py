@@ -70,6 +70,19 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory, words: list[str]) -> Pa
     return folder
 
 
+def send(
+    handler: BaseHTTPRequestHandler, data: bytes, status: int = 200, kind: str = "application/json", **headers: str
+) -> None:
+    """Answers with these bytes; a header's name is written with _ for -."""
+    handler.send_response(status)
+    handler.send_header("content-type", kind)
+    handler.send_header("content-length", str(len(data)))
+    for name, value in headers.items():
+        handler.send_header(name.replace("_", "-"), value)
+    handler.end_headers()
+    handler.wfile.write(data)
+
+
 class Misbehaving:
     """A server that answers each request with the next of `replies`, the last one for ever after.
 

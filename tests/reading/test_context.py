@@ -8,14 +8,14 @@ import pytest
 
 pytest.importorskip("torch")
 
-from reread.answering.answer import answer  # noqa: E402
-from reread.answering.arms import parse_arm  # noqa: E402
-from reread.answering.passages import PassageFinder  # noqa: E402
-from reread.answering.settings import Settings  # noqa: E402
-from reread.answering.stack import Stack  # noqa: E402
-from reread.reading.local import HfReader  # noqa: E402
-from reread.scoring import scorer_for  # noqa: E402
-from reread.types import Question  # noqa: E402
+from reread.answering.answer import answer
+from reread.answering.arms import parse_arm
+from reread.answering.passages import PassageFinder
+from reread.answering.settings import Settings
+from reread.answering.stack import Stack
+from reread.reading.local import HfReader
+from reread.scoring import scorer_for
+from reread.types import Question
 
 TEMPLATE = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}<|im_start|>reply\n"
 CONTEXT = 256

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from reading.conftest import send
 from reread import http
 from reread.errors import ReaderError
 from reread.reading import make_reader
@@ -37,18 +38,6 @@ Reply = Callable[[BaseHTTPRequestHandler, str, dict[str, Any]], None]
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "FIRST_WAIT_S", 0.002)
-
-
-def send(
-    handler: BaseHTTPRequestHandler, data: bytes, status: int = 200, kind: str = "application/json", **headers: str
-) -> None:
-    handler.send_response(status)
-    handler.send_header("content-type", kind)
-    handler.send_header("content-length", str(len(data)))
-    for name, value in headers.items():
-        handler.send_header(name.replace("_", "-"), value)
-    handler.end_headers()
-    handler.wfile.write(data)
 
 
 def prompt_of(body: dict[str, Any]) -> str:
