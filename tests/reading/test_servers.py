@@ -13,7 +13,7 @@ import pytest
 
 from reread.errors import UsageError
 from reread.reading.endpoint import EndpointReader
-from reread.reading.servers import choice_fields, find_server
+from reread.reading.servers import choice_fields, find_context, find_server
 
 
 class Imitation:
@@ -116,13 +116,19 @@ def test_what_is_known_of_a_server_is_kept_with_the_replies(imitated: Imitation,
     def run() -> list[Any]:
         reader = EndpointReader("m", imitated.url, cache=tmp_path)
         assert reader.takes_choices and reader.server == "vllm"
-        return reader.generate(["a", "b"], n=2, temperature=1.0, choices=["A", "B"])
+        samples = reader.generate(["a", "b"], n=2, temperature=1.0, choices=["A", "B"])
+        counted.append((reader.usage["requests"], reader.usage["cached"]))
+        return samples
+
+    counted: list[tuple[int, int]] = []
 
     first = run()
     assert first[0][0].logprob == -0.5
     n_asked = len(imitated.seen)
     assert run() == first
     assert len(imitated.seen) == n_asked
+    # What was found out is not asked again; the two prompts' replies come from the cache.
+    assert counted == [(n_asked, 0), (0, 2)]
 
 
 def test_choices_that_hold_a_pattern_s_own_signs_are_escaped() -> None:
@@ -135,3 +141,33 @@ def test_choices_that_hold_a_pattern_s_own_signs_are_escaped() -> None:
 @pytest.mark.parametrize("models", [None, [], {"data": None}, {"data": [3, {"owned_by": 7}]}, {"data": "x"}])
 def test_a_list_of_models_that_is_none_names_no_server(models: Any) -> None:
     assert find_server(lambda path: models if path == "/v1/models" else None) == ""
+
+
+@pytest.mark.parametrize(
+    ("paths", "tokens"),
+    [
+        ({"/v1/models": {"data": [{"id": "other", "max_model_len": 9}, {"id": "m", "max_model_len": 4096}]}}, 4096),
+        ({"/v1/models": {"data": [{"id": "m", "meta": {"n_ctx_train": 99}}]}, "/props": None}, None),
+        ({"/props": {"total_slots": 4, "default_generation_settings": {"n_ctx": 2048}}}, 2048),
+        ({"/v1/models": {"data": [{"id": "m", "max_model_len": "long"}]}, "/props": []}, None),
+        (
+            {"/v1/models": {"data": [{"id": "m", "max_model_len": -1}]}, "/props": {"default_generation_settings": 1}},
+            None,
+        ),
+        ({}, None),
+    ],
+)
+def test_the_context_is_what_the_server_says_of_this_model(paths: dict[str, Any], tokens: int | None) -> None:
+    assert find_context(paths.get, "m") == tokens
+
+
+def test_the_context_is_asked_for_once_and_kept_with_the_replies(tmp_path: Path) -> None:
+    models = {"data": [{"id": "m", "owned_by": "vllm", "max_model_len": 512}]}
+    imitation = Imitation("vllm", {"/v1/models": models}, lambda b: [])
+    try:
+        assert EndpointReader("m", imitation.url, cache=tmp_path).max_length == 512
+        assert EndpointReader("m", imitation.url, max_length=64).max_length == 64
+    finally:
+        imitation.close()
+    assert EndpointReader("m", imitation.url, cache=tmp_path).max_length == 512
+    assert EndpointReader("m", imitation.url, timeout_s=1.0).max_length is None

@@ -34,15 +34,16 @@ class EndpointReader(ServedModel):
     """Samples from a server; log-likelihoods where it returns those of a prompt (`echo` or
     `prompt_logprobs`).
 
-    api: `chat` sends every prompt as one user turn, `completions` as it is; `auto` asks the server once
-    which it knows. concurrency: requests under way at a time. timeout_s: of one request. attempts: at 429,
-    5xx, time-outs, broken connections and unreadable replies, with exponential waits. cache: a folder that
-    keeps replies, and what was found out about the server, by content. use_key: False keeps OPENAI_API_KEY
-    from a server that the user did not name. n_params: for the ledger, where you know them. max_length: the
-    model's context, where you know it. logprobs: ask for the log-probabilities of samples that may vote,
-    where the server offers them. extra: further body fields.
+    api: `chat` sends every prompt as one user turn, `completions` as it is; `auto` asks the server once which it knows.
+    concurrency: requests under way at a time. timeout_s: of one request. attempts: at 429, 5xx, time-outs, broken
+    connections and unreadable replies, with exponential waits. cache: a folder that keeps replies, and what was found
+    out about the server, by content. use_key: False keeps OPENAI_API_KEY from a server that the user did not name.
+    n_params: for the ledger, where you know them. max_length: the model's context; None takes the server's word for it,
+    where it gives one. logprobs: ask for the log-probabilities of samples that may vote, where the server offers them.
+    extra: further body fields.
 
-    `usage` counts requests, tokens, samples cut at max_tokens, and prompts and samples that never came.
+    `usage` counts requests that were answered and their tokens, replies from the cache, samples cut at max_tokens, and
+    prompts and samples that never came.
     """
 
     def __init__(

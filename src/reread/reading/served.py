@@ -14,7 +14,7 @@ from reread.http import JsonClient, Refused, wait_for
 from reread.reading.echo import ECHO, PROMPT_LOGPROBS, find_echo_method
 from reread.reading.prompts import neutralise
 from reread.reading.replies import samples_of, usage_of
-from reread.reading.servers import TRIAL_CHOICES, VLLM, choice_fields, find_server
+from reread.reading.servers import TRIAL_CHOICES, VLLM, choice_fields, find_context, find_server
 from reread.types import Sample
 
 logger = logging.getLogger(__name__)
@@ -39,8 +39,8 @@ class ServedModel:
         self.client = client
         self.system = system
         self.extra = dict(extra or {})
-        counted = ("requests", "prompt_tokens", "completion_tokens", "cut_short", "unanswered", "missing_samples")
-        self.usage = dict.fromkeys(counted, 0)
+        asked = ("requests", "prompt_tokens", "completion_tokens", "cached")
+        self.usage = dict.fromkeys((*asked, "cut_short", "unanswered", "missing_samples"), 0)
         self._api = api
         self._lock = threading.Lock()
 
@@ -48,6 +48,12 @@ class ServedModel:
     def server(self) -> str:
         """The server's name by its own word (vllm, sglang, llama.cpp, ollama), else ""; asked once."""
         return str(self._settled("server", lambda: find_server(self.client.look)))
+
+    @functools.cached_property
+    def max_length(self) -> int | None:
+        """Tokens of prompt and reply together, by the server's own word; None where it gives none. Asked once."""
+        known = self._settled("max_length", lambda: {"tokens": find_context(self.client.look, self.model)})
+        return None if known["tokens"] is None else int(known["tokens"])
 
     @functools.cached_property
     def chat(self) -> bool:
@@ -177,13 +183,13 @@ class ServedModel:
     async def _ask(
         self, path: str, body: Mapping[str, Any], read: Callable[[dict[str, Any]], Result], **settings: Any
     ) -> Result:
-        def counted(reply: dict[str, Any]) -> Result:
-            found = read(reply)
+        replies: list[dict[str, Any]] = []
+        found = await self.client.ask(path, body, read, answered=replies.append, **settings)
+        for reply in replies:
             prompt_tokens, completion_tokens = usage_of(reply)
             self._count(requests=1, prompt_tokens=prompt_tokens or 0, completion_tokens=completion_tokens or 0)
-            return found
-
-        return await self.client.ask(path, body, counted, **settings)
+        self._count(cached=0 if replies else 1)
+        return found
 
     def _count(self, **more: int) -> None:
         with self._lock:

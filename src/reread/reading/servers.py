@@ -35,6 +35,26 @@ def find_server(look: Callable[[str], Any]) -> str:
     return ""
 
 
+def find_context(look: Callable[[str], Any], model: str) -> int | None:
+    """Tokens that a prompt and its reply may take together, by the server's own word; None where it gives none.
+
+    vLLM and SGLang write max_model_len into their list of models, llama.cpp a slot's n_ctx into /props (the list says
+    what the model was trained with).
+    """
+    models = look("/v1/models")
+    listed = models.get("data") if isinstance(models, dict) else None
+    for entry in listed if isinstance(listed, list) else []:
+        if isinstance(entry, dict) and entry.get("id") == model and (length := _length(entry.get("max_model_len"))):
+            return length
+    props = look("/props")
+    settings = props.get("default_generation_settings") if isinstance(props, dict) else None
+    return _length(settings.get("n_ctx")) if isinstance(settings, dict) else None
+
+
+def _length(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
 def choice_fields(server: str, choices: Sequence[str]) -> list[dict[str, Any]]:
     """Request fields that hold the reply to one of the choices, the newest way first; none for other servers."""
     if server == VLLM:
