@@ -11,9 +11,15 @@ from typing import Any
 
 import pytest
 
+from reread.answering.answer import Stack, answer
+from reread.answering.arms import parse_arm
+from reread.answering.passages import PassageFinder
+from reread.answering.settings import Settings
 from reread.errors import UsageError
 from reread.reading.endpoint import EndpointReader
 from reread.reading.servers import choice_fields, find_context, find_server
+from reread.scoring import scorer_for
+from reread.types import Question
 
 
 class Imitation:
@@ -21,6 +27,7 @@ class Imitation:
     is held to them in a way that it knows."""
 
     def __init__(self, owner: str, paths: dict[str, Any], choices_of: Callable[[dict[str, Any]], list[str]]) -> None:
+        self.name = owner
         self.seen: list[dict[str, Any]] = []
         owned = self
 
@@ -39,7 +46,7 @@ class Imitation:
                     found["logprobs"] = {"content": [{"token": t, "logprob": -0.5} for t in tokens]}
                 elif "prompt" in body and isinstance(body.get("logprobs"), int):
                     found["logprobs"] = {"tokens": tokens, "token_logprobs": [-0.5 for _ in tokens]}
-                self.answer({"choices": [{**found, "index": i} for i in range(body["n"])]}, 200)
+                self.answer({"choices": [{**found, "index": i} for i in range(body.get("n", 1))]}, 200)
 
             def answer(self, value: Any, status: int) -> None:
                 data = json.dumps(value).encode()
@@ -78,6 +85,7 @@ IMITATIONS: dict[str, tuple[str, dict[str, Any], Callable[[dict[str, Any]], list
 @pytest.fixture
 def imitated(request: pytest.FixtureRequest) -> Iterator[Imitation]:
     imitation = Imitation(*IMITATIONS[request.param])
+    imitation.name = request.param
     yield imitation
     imitation.close()
 
@@ -98,6 +106,24 @@ def test_a_server_that_names_itself_is_known_and_held_to_choices(imitated: Imita
     [samples] = reader.generate(["q"], n=2, temperature=1.0, choices=["A", "B", "C"])
     assert [sample.text for sample in samples] == ["C", "C"]
     assert reader.generate(["q"])[0][0].text == "B or so"
+
+
+@pytest.mark.parametrize("imitated", ["llama.cpp", "sglang"], indirect=True)
+@pytest.mark.parametrize("api", ["chat", "completions"])
+def test_lettered_options_are_read_from_a_server_without_log_likelihoods_that_can_be_held_to_letters(
+    imitated: Imitation, api: str
+) -> None:
+    reader, dials = EndpointReader("m", imitated.url, api=api), Settings(form="letters", n_samples=4)
+    stack = Stack(reader, PassageFinder(None, dials), dials, scorer_for("letter"), {})
+    question = Question("q", "b", "", "Which?", ("one", "two", "three"), ("A",))
+    (one,) = answer([question], parse_arm("baseline"), stack)
+    assert (one.answer, one.confidence) == ("C", 1.0)  # this server writes the last one that it may
+    (voted,) = answer([question], parse_arm("sc"), stack)
+    assert len(voted.samples) == 4 and voted.samples[0].vote == "C"
+    assert {sample.text.strip() for sample in voted.samples} == {"C"}
+    assert len(voted.votes) > 1  # the last of another order is another option
+    asked = IMITATIONS[imitated.name][2](imitated.seen[-1])
+    assert asked == (["A", "B", "C"] if api == "chat" else [" A", " B", " C"])
 
 
 @pytest.mark.parametrize(("imitated", "api"), [("vllm", "chat"), ("vllm", "completions")], indirect=["imitated"])

@@ -60,7 +60,8 @@ def choice_fields(server: str, choices: Sequence[str]) -> list[dict[str, Any]]:
     if server == VLLM:
         return [{"structured_outputs": {"choice": list(choices)}}, {"guided_choice": list(choices)}]
     if server == SGLANG:
-        return [{"regex": "(" + "|".join(map(re.escape, choices)) + ")"}]
+        # A space needs no escape, and not every engine knows one.
+        return [{"regex": "(" + "|".join(re.escape(choice).replace("\\ ", " ") for choice in choices) + ")"}]
     if server == LLAMA_CPP:
         return [{"grammar": "root ::= " + " | ".join(json.dumps(choice, ensure_ascii=False) for choice in choices)}]
     return []
