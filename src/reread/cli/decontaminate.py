@@ -19,7 +19,7 @@ from reread.errors import UsageError
 from reread.types import Question
 
 if TYPE_CHECKING:
-    from reread.decontaminate import Action, Part, Rule
+    from reread.decontaminate import Action, ParaphraseIndex, Part, Rule
 
 
 def decontaminate(
@@ -56,6 +56,26 @@ def decontaminate(
     fuzzy: Annotated[
         bool, typer.Option("--fuzzy", help="Find edited questions too, and report those with other numbers.")
     ] = False,
+    paraphrase: Annotated[
+        str | None,
+        typer.Option(
+            help="An embedder (st:NAME, openai:MODEL@URL): report questions in other words too.", show_default=False
+        ),
+    ] = None,
+    paraphrase_threshold: Annotated[
+        float | None, typer.Option(help="Least cosine of a paraphrase (default: calibrated).", show_default=False)
+    ] = None,
+    judge: Annotated[
+        str | None,
+        typer.Option(help="A reader that confirms paraphrases (default: numbers and names agree).", show_default=False),
+    ] = None,
+    also: Annotated[
+        str | None,
+        typer.Option(
+            help="Kinds to take out beside copies: of paraphrase, templated, answer, option; with commas.",
+            show_default=False,
+        ),
+    ] = None,
     common: Annotated[
         int | None,
         typer.Option(
@@ -99,8 +119,8 @@ def decontaminate(
     questions: list[Question] = []
     # `--against mmlu math500` hands the second word over as a corpus.
     known = {name.replace("_", "-") for name in BENCHMARK_NAMES}
-    also = [word for word in corpus or () if _names_benchmark(word, known)]
-    corpus = [word for word in corpus or () if word not in also]
+    more_benchmarks = [word for word in corpus or () if _names_benchmark(word, known)]
+    corpus = [word for word in corpus or () if word not in more_benchmarks]
     if not corpus and store is None:
         raise UsageError("no corpus was named; write the files or folders before --against, or give a --store")
     if corpus and store is not None:
@@ -109,7 +129,9 @@ def decontaminate(
         raise UsageError("--workers share the files of a corpus; leave it out with --store")
     if common is not None and store is not None:
         raise UsageError("--common counts in the files of a corpus; leave it out with --store")
-    for benchmark in [*against, *also]:
+    if paraphrase is None and (judge is not None or paraphrase_threshold is not None):
+        raise UsageError("--judge and --paraphrase-threshold go with --paraphrase EMBEDDER")
+    for benchmark in [*against, *more_benchmarks]:
         questions.extend(load_benchmark(benchmark, split=split).questions)
     with Progress(
         TextColumn("decontaminating"), BarColumn(), MofNCompleteColumn(), TextColumn("documents"),
@@ -124,6 +146,8 @@ def decontaminate(
         wanted = tuple(cast("Part", word.strip()) for word in named if word.strip())
         # The paper's plain rule knows n-grams of stems alone.
         wanted = wanted if rule != "any" else ("stem",)
+        kinds = tuple(word.strip() for word in (also or "").split(",") if word.strip())
+        paraphrases = _paraphrases(questions, paraphrase, paraphrase_threshold, judge)
         if store is not None:
             from reread.datastore import Datastore
 
@@ -133,7 +157,9 @@ def decontaminate(
                 questions, ngram=ngram, rule=cast("Rule", rule), threshold=threshold, parts=wanted, fuzzy=fuzzy
             )
             chosen = cast("Action", action or "drop-passage")
-            summary = decontaminate_store(Datastore.open(store), index, out, action=chosen, progress=progress)
+            summary = decontaminate_store(
+                Datastore.open(store), index, out, action=chosen, also=kinds, paraphrases=paraphrases, progress=progress
+            )
         else:
             summary = decontaminate_corpus(
                 corpus,
@@ -146,6 +172,8 @@ def decontaminate(
                 fuzzy=fuzzy,
                 common=common,
                 action=cast("Action", action or "drop-document"),
+                also=kinds,
+                paraphrases=paraphrases,
                 workers=workers,
                 progress=progress,
             )
@@ -154,6 +182,27 @@ def decontaminate(
         return
     Console().print(_table(summary))
     console.print(_notes(summary, out), highlight=False)
+
+
+def _paraphrases(
+    questions: Sequence[Question], embedder: str | None, threshold: float | None, judge: str | None
+) -> ParaphraseIndex | None:
+    if embedder is None:
+        return None
+    from reread.decontaminate import ParaphraseIndex, reader_judge
+    from reread.embed import make_embedder
+    from reread.protocols import Reader
+    from reread.reading.make import make_reader
+
+    confirming = None
+    if judge is not None:
+        reader = make_reader(judge)
+        if not isinstance(reader, Reader):
+            raise UsageError(f"{judge} does not write text; name a model, such as openai:MODEL@http://host/v1")
+        confirming = reader_judge(reader)
+    return ParaphraseIndex(
+        questions, make_embedder(embedder), threshold=threshold, judge=confirming, judge_spec=judge or ""
+    )
 
 
 def _names_benchmark(word: str, known: Collection[str]) -> bool:
@@ -166,7 +215,8 @@ def _table(summary: Mapping[str, Any]) -> Table:
     has_plain = summary["rule"] != "any" and "n_hidden" not in summary
     plain = ("any rule", "%") if has_plain else ()
     templated = ("templated",) if summary["fuzzy"] else ()
-    columns = ("benchmark", "n", "questions", "found", "%", *plain, *templated, "documents", "unchecked")
+    reworded = ("paraphrased",) if "paraphrase" in summary else ()
+    columns = ("benchmark", "n", "questions", "found", "%", *plain, *templated, *reworded, "documents", "unchecked")
     table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for column in table.columns[1:]:
         column.justify = "right"
@@ -176,6 +226,8 @@ def _table(summary: Mapping[str, Any]) -> Table:
             cells += [str(counts["n_contaminated"]), f"{100 * (counts['contaminated_frac'] or 0):.2f}"]
         if summary["fuzzy"]:
             cells.append(str(values["n_templated"]))
+        if reworded:
+            cells.append(str(values["n_paraphrased"]))
         cells += [str(values["n_contaminated_documents"]), str(values["coverage"]["unchecked"])]
         table.add_row(*cells)
     return table

@@ -5,7 +5,8 @@
         cleaned.left, cleaned.findings
 
 Which tokens are counted: tokens.py. What is looked for, and what becomes of short questions: patterns.py. Edited
-questions, and those with other numbers: fuzzy.py. Datastores that are there already: stores.py.
+questions, and those with other numbers: fuzzy.py. Questions in other words: paraphrase.py.
+Datastores that are there already: stores.py.
 """
 
 from reread.decontaminate.clean import (
@@ -18,6 +19,7 @@ from reread.decontaminate.clean import (
 )
 from reread.decontaminate.files import decontaminate_corpus
 from reread.decontaminate.index import DEFAULT_THRESHOLD, RULES, Finding, QuestionIndex, Rule
+from reread.decontaminate.paraphrase import Judge, ParaphraseIndex, reader_judge
 from reread.decontaminate.patterns import DEFAULT_PARTS, PARTS, Part, ngram_for
 from reread.decontaminate.stores import decontaminate_store
 
@@ -31,6 +33,8 @@ __all__ = [
     "Cleaned",
     "ContaminationFilter",
     "Finding",
+    "Judge",
+    "ParaphraseIndex",
     "Part",
     "QuestionIndex",
     "Rule",
@@ -39,4 +43,5 @@ __all__ = [
     "decontaminate_corpus",
     "decontaminate_store",
     "ngram_for",
+    "reader_judge",
 ]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from reread.decontaminate.index import Finding, QuestionIndex
+from reread.decontaminate.index import REPORTED_ONLY, Finding, QuestionIndex
+from reread.decontaminate.paraphrase import ParaphraseIndex
 from reread.errors import UsageError
 from reread.types import Document, Passage
 
@@ -41,6 +42,8 @@ class Summary:
     """For each benchmark, the questions of which a copy was found, with their subject."""
     alike: dict[str, dict[str, str]] = field(default_factory=dict)
     """Likewise, the questions that were found with other numbers or variables ("templated"), copies of them or not."""
+    reworded: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Likewise, those that were found in other words ("paraphrase")."""
 
     @classmethod
     def of(cls, index: QuestionIndex) -> Summary:
@@ -63,6 +66,8 @@ class Summary:
                 self.found.setdefault(finding.benchmark, {})[finding.question_id] = subject
             elif finding.kind == "templated":
                 self.alike.setdefault(finding.benchmark, {})[finding.question_id] = subject
+            elif finding.kind == "paraphrase":
+                self.reworded.setdefault(finding.benchmark, {})[finding.question_id] = subject
         self.n_contaminated_documents += bool(benchmarks)
         self.documents.update(benchmarks)
 
@@ -77,6 +82,7 @@ class Summary:
             "documents": self.documents,
             "found": self.found,
             "alike": self.alike,
+            "reworded": self.reworded,
         }
 
     def merge(self, state: Mapping[str, Any]) -> None:
@@ -92,13 +98,15 @@ class Summary:
             self.found.setdefault(benchmark, {}).update(found)
         for benchmark, alike in state["alike"].items():
             self.alike.setdefault(benchmark, {}).update(alike)
+        for benchmark, reworded in state["reworded"].items():
+            self.reworded.setdefault(benchmark, {}).update(reworded)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values: per benchmark the questions, how many could be checked, and the contaminated share.
 
         `contaminated_frac` divides the questions of which a copy was found by all questions of the benchmark, those
         that no rule can check included (`coverage.unchecked`); null where there are none. `n_templated`: questions
-        that were found only with other numbers or variables.
+        that were found only with other numbers or variables; `n_paraphrased`: only in other words.
         """
         benchmarks = {}
         for name, coverage in sorted(self.coverage.items()):
@@ -111,6 +119,7 @@ class Summary:
                 "n_contaminated": len(found),
                 "contaminated_frac": len(found) / n_questions if n_questions else None,
                 "n_templated": len(self.alike.get(name, {}).keys() - found.keys()),
+                "n_paraphrased": len(self.reworded.get(name, {}).keys() - found.keys()),
                 "n_contaminated_documents": self.documents[name],
                 "findings_by_kind": dict(sorted(self.kinds.get(name, Counter()).items())),
                 "by_subject": {
@@ -142,25 +151,52 @@ def decontaminate(
     index: QuestionIndex,
     *,
     action: Action = "drop-document",
+    also: Collection[str] = (),
+    paraphrases: ParaphraseIndex | None = None,
     summary: Summary | None = None,
 ) -> Iterator[Cleaned]:
     """Every document with what is left of it, in order; one document in memory at a time.
 
     action: "audit" leaves everything; "mask" cuts the matched spans; "drop-passage" cuts the paragraphs
     (between blank lines) that a span touches; "drop-document" drops the document. Copies alone are acted on
-    (`Finding.is_copy`). `summary`, if given, is
-    added to. A clean training stream is `(c.left for c in decontaminate(...) if c.left is not None)`.
+    (`Finding.is_copy`), and the kinds of `also`, which else are only reported. paraphrases: the same questions, to be
+    found in other words too. `summary`, if given, is added to. A clean training stream is
+    `(c.left for c in decontaminate(...) if c.left is not None)`.
     """
-    check_action(action)
+    check_action(action, also)
     for document in documents:
-        findings = tuple(index.find_in(document))
+        findings = find_all(document, index, paraphrases)
         if summary is not None:
             summary.add(document, findings, index)
-        yield Cleaned(document, _act(document, findings, action), findings)
+        yield Cleaned(document, _act(document, [f for f in findings if f.is_copy or f.kind in also], action), findings)
 
 
-def check_action(action: str) -> None:
-    """Raise UsageError for a word that is no action."""
+def find_all(
+    document: Document, index: QuestionIndex, paraphrases: ParaphraseIndex | None = None
+) -> tuple[Finding, ...]:
+    """What the indexes find in a document: a paraphrase only where nothing else of its question is found."""
+    findings = index.find_in(document)
+    if paraphrases is not None:
+        stems = [(f.benchmark, f.question_id, f.field, f.start, f.end) for f in findings if f.part.startswith("stem")]
+        findings += [
+            finding
+            for finding in paraphrases.find_in(document)
+            if not any(
+                stem[:3] == (finding.benchmark, finding.question_id, finding.field)
+                and stem[3] < finding.end
+                and stem[4] > finding.start
+                for stem in stems
+            )
+        ]
+    return tuple(findings)
+
+
+def check_action(action: str, also: Collection[str] = ()) -> None:
+    """Raise UsageError for a word that is no action, or no kind that is only reported."""
+    if unknown := sorted(set(also) - REPORTED_ONLY):
+        raise UsageError(
+            f"findings of kind {unknown[0]!r} cannot be added; choose of {', '.join(sorted(REPORTED_ONLY))}"
+        )
     if action not in ACTIONS:
         raise UsageError(f"no decontamination action {action!r}; choose one of {', '.join(ACTIONS)}")
 
@@ -239,7 +275,6 @@ def _moved(finding: Finding, start: int) -> Finding:
 
 
 def _act(document: Document, findings: Sequence[Finding], action: Action) -> Document | None:
-    findings = [finding for finding in findings if finding.is_copy]
     if not findings or action == "audit":
         return document
     if action == "drop-document":

@@ -26,6 +26,7 @@ from reread.corpus.output import (
 from reread.corpus.workers import Tick, over_files
 from reread.decontaminate.clean import Action, Summary, check_action, decontaminate, finding_line
 from reread.decontaminate.index import DEFAULT_THRESHOLD, QuestionIndex, Rule
+from reread.decontaminate.paraphrase import ParaphraseIndex
 from reread.decontaminate.patterns import DEFAULT_PARTS, Part
 from reread.errors import UsageError
 from reread.runs import atomic_file, content_hash, write_json_atomically
@@ -60,6 +61,8 @@ def decontaminate_corpus(
     fuzzy: bool = False,
     common: int | None = None,
     action: Action = "drop-document",
+    also: Collection[str] = (),
+    paraphrases: ParaphraseIndex | None = None,
     workers: int = 1,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> dict[str, Any]:
@@ -68,6 +71,7 @@ def decontaminate_corpus(
     common: leave n-grams out that stand in so many documents outside of their question (a pass of its own over the
     corpora before, in one process; the windows are kept in common.json); None leaves all in. workers: processes, each
     with an index of its own, that share the corpus files among them; what is written does not depend on their number.
+    also, paraphrases: see `decontaminate`.
 
     Writes findings.jsonl (one object a finding: doc_id, source, and the fields of Finding), summary.json (the
     contaminated share by benchmark and subject, under `rule` and under the plain "any" rule), rejects.jsonl and,
@@ -78,21 +82,36 @@ def decontaminate_corpus(
     """
     if not questions:
         raise UsageError("there are no questions to decontaminate against; name a benchmark that has some")
-    check_action(action)
+    check_action(action, also)
     if workers < 1:
         raise UsageError(f"workers must be at least 1, not {workers}")
+    if workers > 1 and paraphrases is not None:
+        raise UsageError("an embedder serves one process; look for paraphrases without --workers")
     check_outside(out, corpora)
     index = QuestionIndex(questions, ngram=ngram, rule=rule, threshold=threshold, parts=parts, fuzzy=fuzzy)
     plain = QuestionIndex(questions, ngram=ngram, rule="any") if rule != "any" else index
     files = find_files(corpora)
     if common is not None and common < 2:
         raise UsageError(f"an n-gram is common from {common} documents on; choose 2 or more")
-    _check_settings(out, index, action, questions, files, common)
+    _check_settings(out, index, action, also, paraphrases, questions, files, common)
     remove_unfinished(out)
     with full_disk(out):
         if common is not None:
             _leave_out_common(files, out, index, common)
-        return _all_files(corpora, files, out, index, plain, action, workers, progress)
+        work = functools.partial(
+            _one_file,
+            index=index,
+            plain=None if plain is index else plain,
+            action=action,
+            also=tuple(also),
+            paraphrases=paraphrases,
+        )
+        total, plain_total, rejects = _all_files(corpora, files, out, work, index, plain, workers, progress)
+    summary = _summary(total, plain_total, index, action, rejects)
+    if paraphrases is not None:
+        summary["paraphrase"] = paraphrases.settings()
+    write_json_atomically(out / "summary.json", summary)
+    return summary
 
 
 def _leave_out_common(files: Sequence[CorpusFile], out: Path, index: QuestionIndex, least: int) -> None:
@@ -110,18 +129,17 @@ def _all_files(
     corpora: Sequence[str],
     files: Sequence[CorpusFile],
     out: Path,
+    work: Callable[[_Job, Tick], None],
     index: QuestionIndex,
     plain: QuestionIndex,
-    action: Action,
     workers: int,
     progress: Callable[[int, int | None], None] | None,
-) -> dict[str, Any]:
-    """Those that are not finished yet, and then what is told of all together."""
+) -> tuple[Summary, Summary, dict[str, int]]:
+    """Those that are not finished yet; then the counts of all together, under both rules, and those of the rejects."""
     jobs = [
         _Job(file, out / "parts" / f"{number:05d}", out / "clean" / clean_name)
         for number, (file, clean_name) in enumerate(zip(files, output_names(files, ".jsonl.gz"), strict=True))
     ]
-    work = functools.partial(_one_file, index=index, plain=None if plain is index else plain, action=action)
     unfinished = [job for job in jobs if not job.state.exists()]
     over_files(work, unfinished, workers, progress or (lambda done, total: None))
     total, plain_total = Summary.of(index), Summary.of(plain)
@@ -135,12 +153,19 @@ def _all_files(
         raise no_documents(corpora, rejects_counts)
     join_files([job.part.with_suffix(".findings.jsonl") for job in jobs], out / "findings.jsonl")
     join_files([job.part.with_suffix(".rejects.jsonl") for job in jobs], out / "rejects.jsonl")
-    summary = _summary(total, plain_total, index, action, dict(rejects_counts.counts))
-    write_json_atomically(out / "summary.json", summary)
-    return summary
+    return total, plain_total, dict(rejects_counts.counts)
 
 
-def _one_file(job: _Job, tick: Tick, *, index: QuestionIndex, plain: QuestionIndex | None, action: Action) -> None:
+def _one_file(
+    job: _Job,
+    tick: Tick,
+    *,
+    index: QuestionIndex,
+    plain: QuestionIndex | None,
+    action: Action,
+    also: Collection[str],
+    paraphrases: ParaphraseIndex | None,
+) -> None:
     """Search one corpus file. plain: the index of the plain rule, where that is not `index` itself."""
     summary = Summary.of(index)
     plain_summary = summary if plain is None else Summary.of(plain)
@@ -153,7 +178,9 @@ def _one_file(job: _Job, tick: Tick, *, index: QuestionIndex, plain: QuestionInd
         atomic_gzip(job.clean) if action != "audit" else nullcontext() as clean_file,
     ):
         documents = (document for _, document in read_from([job.file], Position(0, 0), rejects=rejects))
-        for cleaned in decontaminate(documents, index, action=action, summary=summary):
+        for cleaned in decontaminate(
+            documents, index, action=action, also=also, paraphrases=paraphrases, summary=summary
+        ):
             document = cleaned.document
             if plain is not None:
                 plain_summary.add(document, plain.find_in(document), plain)
@@ -184,6 +211,8 @@ def _check_settings(
     out: Path,
     index: QuestionIndex,
     action: str,
+    also: Collection[str],
+    paraphrases: ParaphraseIndex | None,
     questions: Sequence[Question],
     files: Sequence[CorpusFile],
     common: int | None,
@@ -194,6 +223,8 @@ def _check_settings(
         "ngram": index.ngram,
         "common": common,
         "action": action,
+        "also": sorted(also),
+        "paraphrase": None if paraphrases is None else paraphrases.settings(),
         "questions": content_hash(
             [[q.id, q.benchmark, q.text, q.choices, q.answers, q.meta.get("solution")] for q in questions]
         ),

@@ -4,7 +4,7 @@ findings."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
@@ -23,12 +23,12 @@ Rule = Literal["containment", "any"]
 RULES: tuple[Rule, ...] = ("containment", "any")
 KINDS = (
     *("stem+answer", "stem", "short", "statement", "options", "solution", "fuzzy"),
-    *("templated", "answer", "option"),
+    *("paraphrase", "templated", "answer", "option"),
 )
 """Kinds of findings, the surest first."""
-REPORTED_ONLY = frozenset({"templated", "answer", "option"})
-"""Kinds that are no copies of a question: the same problem with other numbers, and texts that hold an answer by itself.
-They are reported, and nothing is taken out for them."""
+REPORTED_ONLY = frozenset({"paraphrase", "templated", "answer", "option"})
+"""Kinds that are no copies of a question: its sense in other words, the same problem with other numbers, and texts that
+hold an answer by itself. They are reported, and nothing is taken out for them unless that is asked for."""
 DEFAULT_THRESHOLD = 0.8
 """Below it lie, in the MATH corpus, problems that share a diagram or a long definition with a MATH-500
 item."""
@@ -44,9 +44,11 @@ class Finding:
     """"stem" (n-grams of the stem), "stem+answer" (and an accepted answer after it), "short" (a short stem,
     whole, with its answer), "statement" (a cloze with its answer directly after it), "options" or "solution"
     (n-grams of that part), "answer" or "option" (those of one answer or option by itself); see patterns.py. "fuzzy"
-    (the question with edits) or "templated" (with other numbers or variables); see fuzzy.py."""
+    (the question with edits) or "templated" (with other numbers or variables); see fuzzy.py. "paraphrase" (in
+    other words): see paraphrase.py."""
     score: float
-    """Share of the part's n-grams found here, in (0, 1]; of "fuzzy" and "templated", the alignment's score."""
+    """Share of the part's n-grams found here, in (0, 1]; of "fuzzy" and "templated", the alignment's score; of
+    "paraphrase", the cosine."""
     start: int
     end: int
     """Character offsets into the text searched."""
@@ -202,18 +204,7 @@ class QuestionIndex:
 
     def find_in(self, document: Document) -> list[Finding]:
         """`find` over a document's title and text: a question may be the title and its answer the text."""
-        if not document.title:
-            return self.find(document.text)
-        offset = len(document.title) + 2
-        found = []
-        for finding in self.find(f"{document.title}\n\n{document.text}"):
-            in_title = finding.start < len(document.title)
-            start = finding.start if in_title else finding.start - offset
-            end = min(finding.end, len(document.title)) if in_title else finding.end - offset
-            text = (document.title if in_title else document.text)[start:end]
-            field = "title" if in_title else "text"
-            found.append(replace(finding, start=start, end=end, text=text, field=field))
-        return found
+        return in_document(self.find, document)
 
     def _judge(
         self, pattern: Pattern, places: Sequence[tuple[int, int]], tokens: Tokens, text: str
@@ -285,6 +276,22 @@ class QuestionIndex:
             if np.uint64(key) in tokens.windows(length, after + gap, after + gap + length)
         ]
         return "statement", min(ends, default=None)
+
+
+def in_document(find: Callable[[str], list[Finding]], document: Document) -> list[Finding]:
+    """What `find` finds in a document's title and text together; offsets are those of the field that each begins in."""
+    if not document.title:
+        return find(document.text)
+    offset = len(document.title) + 2
+    found = []
+    for finding in find(f"{document.title}\n\n{document.text}"):
+        in_title = finding.start < len(document.title)
+        start = finding.start if in_title else finding.start - offset
+        end = min(finding.end, len(document.title)) if in_title else finding.end - offset
+        text = (document.title if in_title else document.text)[start:end]
+        field = "title" if in_title else "text"
+        found.append(replace(finding, start=start, end=end, text=text, field=field))
+    return found
 
 
 def _clusters(places: Sequence[tuple[int, int]], gap: int) -> Iterator[Sequence[tuple[int, int]]]:

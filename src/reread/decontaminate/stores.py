@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from reread.decontaminate.clean import Action, Summary, check_action, finding_line
+from reread.decontaminate.clean import Action, Summary, check_action, find_all, finding_line
 from reread.decontaminate.index import Finding, QuestionIndex
+from reread.decontaminate.paraphrase import ParaphraseIndex
 from reread.errors import UsageError
 from reread.runs import atomic_file, write_json_atomically
 from reread.types import Document, Passage
@@ -44,6 +45,8 @@ def decontaminate_store(
     out: Path,
     *,
     action: Action = "drop-passage",
+    also: Collection[str] = (),
+    paraphrases: ParaphraseIndex | None = None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> dict[str, Any]:
     """Search a store's passages for the index's questions, hide those that hold a copy, and return the summary.
@@ -52,10 +55,11 @@ def decontaminate_store(
     hides both. action: "drop-passage" hides the passages that a copy touches, "drop-document" every passage of its
     document, "audit" none. Writes findings.jsonl (offsets are the document's own where its passages hold all of it)
     and summary.json, which has `n_hidden` too, to `out`. Passages are hidden once all were searched: a run that is
-    killed has hidden nothing or is finished by another, and repeating one does no harm. Raises UsageError for "mask",
+    killed has hidden nothing or is finished by another, and repeating one does no harm. also, paraphrases: see
+    `decontaminate`. Raises UsageError for "mask",
     as a store's texts never change.
     """
-    check_action(action)
+    check_action(action, also)
     if action == "mask":
         raise UsageError("the texts of a datastore cannot be masked; choose drop-passage, drop-document or audit")
     summary = Summary.of(index)
@@ -64,12 +68,12 @@ def decontaminate_store(
     with atomic_file(out / "findings.jsonl") as file:
         for stitched in stitch(store.visible_passages()):
             document = stitched.document
-            findings = index.find_in(document)
+            findings = find_all(document, index, paraphrases)
             summary.add(document, findings, index)
             for finding in findings:
                 touched = _touched(finding, stitched.places)
                 file.write(finding_line(document.id, document.source, finding, passages=touched))
-                if finding.is_copy and action != "audit":
+                if (finding.is_copy or finding.kind in also) and action != "audit":
                     everything = [passage_id for _, _, passage_id in stitched.places]
                     for passage_id in everything if action == "drop-document" else touched:
                         hidden.setdefault(passage_id, finding.benchmark)
@@ -82,6 +86,8 @@ def decontaminate_store(
     result = {**index.settings(), "action": action, **summary.as_dict(), "n_hidden": n_hidden}
     for name, values in result["benchmarks"].items():
         values["ngram"] = index.ngram_of(name)
+    if paraphrases is not None:
+        result["paraphrase"] = paraphrases.settings()
     write_json_atomically(out / "summary.json", result)
     return result
 
