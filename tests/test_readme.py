@@ -13,6 +13,8 @@ import pytest
 
 from reread.ask import at_hand as ask_module
 from reread.cli import run
+from reread.datastore import build
+from reread.world import World, stored_rungs
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -63,7 +65,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_rungs: list[Path]) -> 
     with gzip.open(benchmarks / "mmlu_test_a.jsonl.gz", "wt", encoding="utf-8") as file:
         file.writelines(json.dumps(row) + "\n" for row in questions)
     shutil.copytree(tiny_rungs[0].parent, folder / "ladder")
+    _save_demo(folder / "runs" / "demo")
     return folder
+
+
+def _save_demo(run: Path) -> None:
+    """What the commands need of a demo's run: its ladder, and some of its questions with their articles."""
+    world = World()
+    questions = [question for question in world.benchmarks()["world-short"] if question.meta.get("gold_doc_ids")][:8]
+    wanted = {doc_id for question in questions for doc_id in question.meta["gold_doc_ids"]}
+    (run / "world").mkdir(parents=True)
+    corpus = run / "world" / "corpus.jsonl"
+    documents = [{"id": d.id, "title": d.title, "text": d.text} for d in world.documents() if d.id in wanted]
+    corpus.write_text("".join(json.dumps(document) + "\n" for document in documents), encoding="utf-8")
+    rows = [{"id": q.id, "question": q.text, "answers": list(q.answers)} for q in questions]
+    (run / "world" / "world-short.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    build([str(corpus)], run / "store")
+    (run / "ladder").symlink_to(stored_rungs()[0].parent)
 
 
 def test_the_readme_shows_commands() -> None:
