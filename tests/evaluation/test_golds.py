@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -109,3 +110,11 @@ def test_a_number_is_found_where_the_scorer_calls_it_the_same(answer: int, said:
     found = holds(f"there are {said:,} of them", [str(answer)], "number")
     if found is not None:
         assert found == NumberScorer().same(str(answer), str(said))
+
+
+@pytest.mark.parametrize("text", ["\\(" * 20_000, "$$x" * 20_000, "\\[" * 20_000, "1," * 20_000, "$" * 20_000])
+def test_a_passage_that_opens_thousands_of_formulas_is_looked_through_at_once(text: str) -> None:
+    began = time.monotonic()
+    assert holds(text, [r"\frac{3}{7}"], "latex") is False
+    assert holds(text, ["123456"], "number") is False
+    assert time.monotonic() - began < 2

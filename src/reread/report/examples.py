@@ -9,6 +9,7 @@ from typing import Any
 
 from reread.analysis.multiplier import BASELINE
 from reread.evaluation.changes import Changes, changes, outcomes
+from reread.evaluation.scores import same_answer
 from reread.questions import LETTERS
 from reread.report.run import BenchmarkScores, Run, is_control, shown_as
 from reread.runs import content_seed
@@ -86,7 +87,7 @@ def examples(run: Run, scores: BenchmarkScores) -> Examples | None:
         return None
     rung = rungs[-1].name
     answers = run.answers(scores.name, rung, (reference, arm))
-    found = changes(outcomes(answers[reference]), outcomes(answers[arm]))
+    found = changes(outcomes(answers[reference]), outcomes(answers[arm]), same_answer(scores.kind))
     if not found.n:
         return None
     mended, broken = drawn(found.mended, N_EXAMPLES), drawn(found.broken, N_EXAMPLES)

@@ -274,7 +274,7 @@ def _power(rung: Rung) -> list[str]:
     """What so many questions can show, over the comparisons with the reference."""
     made = [c for c in rung.comparisons if c.get("a") == rung.reference and "detectable" in c]
     seen = [c["detectable"] for c in made if c["detectable"] is not None]
-    if not made:
+    if not any(c["mended"] + c["broken"] for c in made):
         return []
     n = numbers.count(min(c["n"] for c in made))
     if not seen:
