@@ -14,7 +14,7 @@ FLOW = [
     *("types", "errors", "flops", "runs", "http", "inert", "protocols", "questions", "recipe"),
     *("corpus", "decontaminate", "embed", "datastore", "retrieval", "reading", "scoring", "answering"),
     *("benchmarks", "evaluation", "ladder", "analysis", "report", "world"),
-    *("finish", "preflight", "probe", "ask", "demo", "serve", "harness", "cli"),
+    *("finish", "preflight", "wiring", "probe", "ask", "demo", "serve", "harness", "cli"),
 ]
 HEAVY = ("torch", "faiss", "transformers", "sentence_transformers", "matplotlib", "scipy", "numba", "pyarrow")
 

@@ -20,8 +20,6 @@ from reread import __version__
 from reread.answering.answer import Stack
 from reread.answering.arms import parse_arms
 from reread.answering.passages import PassageFinder, make_arm_reranker
-from reread.answering.readings import chooses_letters
-from reread.answering.settings import Settings
 from reread.benchmarks import Benchmark, load_benchmark
 from reread.corpus import Rejects, find_files, read_documents
 from reread.datastore import Datastore, build
@@ -40,9 +38,9 @@ from reread.preflight import (
     rung_of,
     what_it_begins_with,
 )
-from reread.protocols import Embedder, Progress, Reader, Solver
-from reread.reading import Layout, make_reader
-from reread.recipe import BenchmarkRecipe, CorpusRecipe, ReaderRecipe, Recipe
+from reread.protocols import Embedder, Progress
+from reread.reading import make_reader
+from reread.recipe import BenchmarkRecipe, CorpusRecipe, Recipe
 from reread.retrieval import SEARCH_KINDS, Retriever
 from reread.runs import (
     RunFolder,
@@ -52,7 +50,8 @@ from reread.runs import (
     write_text_atomically,
 )
 from reread.scoring import scorer_for
-from reread.types import Document, Question
+from reread.types import Document
+from reread.wiring import endpoint_settings, exemplars_of, form_of, grader_of, settings_of
 from reread.world import write_world
 
 logger = logging.getLogger(__name__)
@@ -259,7 +258,7 @@ def _answer(
     finders = {
         entry.benchmark: PassageFinder(
             datastore,
-            _settings(recipe, entry.form),
+            settings_of(recipe, entry.form),
             retriever=SEARCH_KINDS[recipe.retrieval.retriever],
             reranker=reranker,
         )
@@ -267,100 +266,22 @@ def _answer(
     }
     written = Written(run)
     for reader_entry, name in zip(recipe.readers, names, strict=True):
-        reader = make_reader(located(reader_entry.spec, run.path), **_endpoint_settings(reader_entry, recipe.cache))
-        forms = {e.benchmark: _form(e, benchmarks[e.benchmark], reader) for e in recipe.benchmarks}
+        reader = make_reader(located(reader_entry.spec, run.path), **endpoint_settings(reader_entry, recipe.cache))
+        forms = {e.benchmark: form_of(e, benchmarks[e.benchmark], reader) for e in recipe.benchmarks}
         for entry in recipe.benchmarks:
             benchmark = benchmarks[entry.benchmark]
-            settings = _settings(recipe, forms[entry.benchmark])
+            settings = settings_of(recipe, forms[entry.benchmark])
             finder, scorer = finders[entry.benchmark], scorer_for(benchmark.kind)
             evaluate(
                 run,
                 name,
                 benchmark.questions,
                 parse_arms(entry.arms or recipe.arms),
-                Stack(reader, finder, settings, scorer, _exemplars(entry, benchmark, settings)),
+                Stack(reader, finder, settings, scorer, exemplars_of(entry, benchmark, settings)),
                 written=written,
-                grade=_grader(recipe, benchmark),
+                grade=grader_of(recipe, benchmark),
                 progress=stages(f"{name} · {benchmark.name}"),
             )
-
-
-def _endpoint_settings(entry: ReaderRecipe, cache: str | None) -> dict[str, Any]:
-    """What a recipe says of an endpoint; a local model knows these itself, and runs faster than a cache is kept."""
-    if not entry.spec.startswith("openai:"):
-        return {}
-    settings = entry.model_dump(include={"api", "n_params", "max_length"}, exclude_none=True)
-    return settings | ({"cache": cache} if cache else {})
-
-
-def _settings(recipe: Recipe, form: str) -> Settings:
-    reading, retrieval = recipe.reading, recipe.retrieval
-    return Settings(
-        form=form,
-        k=reading.k,
-        fetch_k=retrieval.fetch_k,
-        n_samples=reading.n_samples,
-        temperature=reading.temperature,
-        max_tokens=reading.max_tokens,
-        budget_tokens=reading.budget_tokens,
-        bag_frac=reading.bag_frac,
-        mmr_lambda=retrieval.mmr_lambda,
-        query=retrieval.query,
-        layout=Layout(order=reading.order, numbered=reading.numbered, titles=reading.titles),
-        consistency_k=reading.consistency_k,
-        adaptive=reading.adaptive,
-        judge=reading.judge,
-        seed=recipe.seed,
-    )
-
-
-def _form(entry: BenchmarkRecipe, benchmark: Benchmark, reader: Reader | Solver) -> str:
-    """The recipe's form, or the benchmark's usual one that this reader can do: chat where it has a template.
-
-    Raises RecipeError, before anything is asked, where the reader can do none.
-    """
-    if isinstance(reader, Solver):
-        return "cloze"
-    chats = getattr(reader, "chat", False)
-    able = [form for form in ("chat", "short") if "generate" in reader.can]
-    able += [form for form in ("letters", "cloze") if "loglikelihood" in reader.can or chooses_letters(form, reader)]
-    if entry.form != "auto":
-        if entry.form not in able:
-            raise RecipeError(f"the reader {reader.spec} cannot do the form {entry.form}; it can do {', '.join(able)}")
-        return entry.form
-    usual = ["chat"] if chats and "chat" in benchmark.forms else [form for form in benchmark.forms if form != "chat"]
-    for form in usual:
-        if form in able:
-            return form
-    raise RecipeError(
-        f"{benchmark.name} is asked as {', '.join(benchmark.forms)}, and the reader {reader.spec} can do none of them"
-    )
-
-
-def _exemplars(entry: BenchmarkRecipe, benchmark: Benchmark, settings: Settings) -> dict[str, list[Question]]:
-    """The first exemplars of each subject, as the benchmark's convention has it; of all where subjects have none."""
-    n_shots = benchmark.spec.n_shots if entry.shots is None else entry.shots
-    if not n_shots or settings.form == "chat":
-        return {}
-    by_subject: dict[str, list[Question]] = {"": list(benchmark.exemplars[:n_shots])}
-    for exemplar in benchmark.exemplars:
-        own = by_subject.setdefault(exemplar.subject, [])
-        if exemplar.subject and len(own) < n_shots:
-            own.append(exemplar)
-    return by_subject
-
-
-def _grader(recipe: Recipe, benchmark: Benchmark) -> Callable[[Question, str], tuple[float, str]] | None:
-    if benchmark.spec.grader != "simpleqa":
-        return None
-    if recipe.grader is None:
-        return None
-    from reread.scoring.simpleqa import SimpleQAGrader
-
-    grader = make_reader(recipe.grader, **_endpoint_settings(ReaderRecipe(spec=recipe.grader), recipe.cache))
-    if not isinstance(grader, Reader):
-        raise RecipeError(f"the grader {recipe.grader} cannot write; name a language model")
-    return SimpleQAGrader(grader).grade_answer
 
 
 # After the answers ---------------------------------------------------------------------------------------------------
