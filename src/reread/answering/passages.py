@@ -12,6 +12,7 @@ import numpy as np
 from reread.answering.arms import Arm
 from reread.answering.settings import Settings
 from reread.datastore import Datastore, SearchKind
+from reread.decontaminate import QuestionIndex, copies_of
 from reread.errors import UsageError
 from reread.protocols import Reader, Reranker, Solver
 from reread.questions import accepted_texts, gold_doc_ids
@@ -30,6 +31,8 @@ from reread.types import Hit, Passage, Question
 
 CONSISTENCY: Literal["consistency"] = "consistency"
 """The reranker that is made of the reader (reranker.py)."""
+HIDDEN_ROOM = 8
+"""Passages searched for beyond those shown, where copies of the question are hidden."""
 RANDOM_CANDIDATES = 8
 """Random passages drawn for each one shown; the one nearest in length to the retrieved passage is taken."""
 
@@ -71,10 +74,14 @@ class PassageFinder:
         *,
         retriever: SearchKind = "bm25",
         reranker: Reranker | Literal["consistency"] | None = None,
+        hide_copies: QuestionIndex | None = None,
     ) -> None:
+        """hide_copies: an index of all the questions; a passage that holds a copy of a question is then hidden from
+        that question alone (HIDDEN_ROOM passages more are searched for). `oracle` shows what it is known to hold."""
         self.datastore = datastore
         self.settings = settings
         self.reranker = reranker if reranker is None or reranker == CONSISTENCY else RememberingReranker(reranker)
+        self.hide_copies = hide_copies
         self._kind: SearchKind = retriever
         self._found: dict[tuple[Any, ...], Found] = {}
         self._gold_passages: dict[tuple[Any, ...], list[Passage]] = {}
@@ -103,11 +110,26 @@ class PassageFinder:
         if arm.passages == "retrieved":
             return self._retrieved(questions, arm, reader, rank)
         if arm.passages == "shuffled":
-            return self._of_others(questions, others, arm, reader)
+            shuffled = self._of_others(questions, others, arm, reader)
+            return [self._without_copies(q, found) for q, found in zip(questions, shuffled, strict=True)]
         if arm.passages == "oracle":
             return [Found(_as_hits(self._gold(question)[: arm.k or 1], "oracle")) for question in questions]
         alike = self._retrieved(questions, replace(arm, passages="retrieved"), reader)
-        return [Found(self._random(question, found.hits)) for question, found in zip(questions, alike, strict=True)]
+        return [
+            self._without_copies(question, Found(self._random(question, found.hits)))
+            for question, found in zip(questions, alike, strict=True)
+        ]
+
+    def _without_copies(self, question: Question, found: Found) -> Found:
+        return replace(found, hits=tuple(self._clean(question, found.hits)))
+
+    def _clean(self, question: Question, hits: Sequence[Hit]) -> list[Hit]:
+        """The hits that hold no copy of the question, ranked anew."""
+        if self.hide_copies is None:
+            return list(hits)
+        copies = copies_of(question, hits, self.hide_copies)
+        clean = [hit for hit, own in zip(hits, copies, strict=True) if not own]
+        return [replace(hit, rank=rank) for rank, hit in enumerate(clean, 1)]
 
     def _of_others(
         self, questions: Sequence[Question], others: Sequence[Question], arm: Arm, reader: Reader | Solver | None
@@ -183,10 +205,15 @@ class PassageFinder:
             fetch_k=max(k, settings.fetch_k) if choosing else k,
         )
         n_candidates = max(k, settings.fetch_k if arm.mmr else 0, settings.consistency_k if rank else 0)
-        retrievals = retriever.retrieve(questions, n_candidates, written)
-        ranked = [(found.hits, found.rerank_flops) for found in retrievals]
+        room = 0 if self.hide_copies is None else HIDDEN_ROOM
+        retrievals = retriever.retrieve(questions, n_candidates + room, written)
+        candidates = [
+            self._clean(question, found.hits)[:n_candidates]
+            for question, found in zip(questions, retrievals, strict=True)
+        ]
+        ranked = [(hits, found.rerank_flops) for hits, found in zip(candidates, retrievals, strict=True)]
         if rank is not None:
-            ranked = rank(questions, [found.hits for found in retrievals])
+            ranked = rank(questions, candidates)
         return [
             Found(
                 tuple(self._diverse(hits, k) if arm.mmr else hits[:k]),

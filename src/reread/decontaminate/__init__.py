@@ -6,9 +6,10 @@
 
 Which tokens are counted: tokens.py. What is looked for, and what becomes of short questions: patterns.py. Edited
 questions, and those with other numbers: fuzzy.py. Questions in other words: paraphrase.py.
-Datastores that are there already: stores.py.
+Datastores that are there already: stores.py. Hits of one question, when it is asked: asked.py.
 """
 
+from reread.decontaminate.asked import copies_of
 from reread.decontaminate.clean import (
     ACTIONS,
     Action,
@@ -39,6 +40,7 @@ __all__ = [
     "QuestionIndex",
     "Rule",
     "Summary",
+    "copies_of",
     "decontaminate",
     "decontaminate_corpus",
     "decontaminate_store",

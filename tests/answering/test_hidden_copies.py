@@ -1,0 +1,60 @@
+"""A passage that holds a copy of a question is hidden from that question, and from no other."""
+
+from __future__ import annotations
+
+import pytest
+
+from leaked import prose
+from reread.answering.arms import parse_arm
+from reread.answering.passages import PassageFinder
+from reread.answering.settings import Settings
+from reread.datastore import Datastore, build
+from reread.decontaminate import QuestionIndex, copies_of
+from reread.types import Document, Question
+
+ASKED = Question("q0", "quiz", "s", "In which year was the old stone bridge at Arle opened to traffic by the mayor?",
+                 None, ("1874",))  # fmt: skip
+OTHER = Question("q1", "quiz", "s", "Which mayor opened the old stone bridge at Arle to traffic, and what did it cost?",
+                 None, ("Holm",))  # fmt: skip
+QUESTIONS = [ASKED, OTHER]
+LEAK = f"Quiz of the week. {ASKED.text} Answer: 1874."
+FACTS = [f"The stone bridge at Arle, opened to traffic in 1874, is old. {prose(n, 30)}." for n in range(4)]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Datastore:
+    documents = [Document("leak", LEAK, "s"), *(Document(f"f{n}", text, "s") for n, text in enumerate(FACTS))]
+    path = tmp_path_factory.mktemp("hidden") / "store"
+    build([], path, documents=documents)
+    return Datastore.open(path)
+
+
+def shown(store: Datastore, arm: str, hide: bool) -> list[list[str]]:
+    finder = PassageFinder(store, Settings("short", k=3), hide_copies=QuestionIndex(QUESTIONS) if hide else None)
+    found = finder.find(QUESTIONS, parse_arm(arm), QUESTIONS)
+    assert all([hit.rank for hit in one.hits] == list(range(1, len(one.hits) + 1)) for one in found)
+    return [[hit.passage.doc_id for hit in one.hits] for one in found]
+
+
+def test_copy_is_hidden_from_its_own_question_alone(store: Datastore) -> None:
+    for_asked, for_other = shown(store, "retrieval", hide=False)
+    assert for_asked[0] == "leak"
+    assert "leak" in for_other
+    clean, untouched = shown(store, "retrieval", hide=True)
+    assert "leak" not in clean
+    assert len(clean) == 3
+    assert untouched == for_other
+
+
+@pytest.mark.parametrize("arm", ["retrieval+mmr", "shuffled", "random", "retrieval+options"])
+def test_no_arm_shows_a_question_its_copy(store: Datastore, arm: str) -> None:
+    assert "leak" not in shown(store, arm, hide=True)[0]
+
+
+def test_spans_of_the_copy_are_told(store: Datastore) -> None:
+    hits = PassageFinder(store, Settings("short", k=5)).find([ASKED], parse_arm("retrieval"))[0].hits
+    copies = copies_of(ASKED, hits, QuestionIndex(QUESTIONS))
+    found = {hit.passage.doc_id: [finding.text for finding in own] for hit, own in zip(hits, copies, strict=True)}
+    assert found.pop("leak") == [f"{ASKED.text} Answer: 1874"]
+    assert not any(found.values())
+    assert copies_of(OTHER, hits, QuestionIndex(QUESTIONS)) == [()] * len(hits)
