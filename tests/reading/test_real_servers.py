@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-torch = pytest.importorskip("torch")
-
 from reading.tiny_gguf import write_gguf
 from reread.reading.endpoint import EndpointReader
 from reread.reading.local import HfReader
@@ -109,6 +107,8 @@ def test_sampled_tokens_of_llama_cpp_have_the_local_reader_s_log_probabilities(
     llama_cpp: str, tiny_model: Path, words: list[str]
 ) -> None:
     """One token each: of several, the text does not tell which they were."""
+    import torch
+
     reader = EndpointReader("tiny", llama_cpp, api="completions")
     local = HfReader(str(tiny_model), device="cpu")
     own: dict[str, list[int]] = {}
