@@ -26,7 +26,9 @@ class Imitation:
     """A server with a list of models and paths of its own, which answers "B or so", or one of the choices where it
     is held to them in a way that it knows."""
 
-    def __init__(self, owner: str, paths: dict[str, Any], choices_of: Callable[[dict[str, Any]], list[str]]) -> None:
+    def __init__(
+        self, owner: str, paths: dict[str, Any], choices_of: Callable[[dict[str, Any]], list[str]], port: int = 0
+    ) -> None:
         self.name = owner
         self.seen: list[dict[str, Any]] = []
         owned = self
@@ -58,7 +60,7 @@ class Imitation:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
 
@@ -190,6 +192,10 @@ def test_the_context_is_what_the_server_says_of_this_model(paths: dict[str, Any]
 def test_the_context_is_asked_for_once_and_kept_with_the_replies(tmp_path: Path) -> None:
     models = {"data": [{"id": "m", "owned_by": "vllm", "max_model_len": 512}]}
     imitation = Imitation("vllm", {"/v1/models": models}, lambda b: [])
+    url = imitation.url
+    imitation.close()
+    assert EndpointReader("m", url, cache=tmp_path, timeout_s=1.0).max_length is None
+    imitation = Imitation("vllm", {"/v1/models": models}, lambda b: [], port=int(url.rsplit(":")[-1].split("/")[0]))
     try:
         assert EndpointReader("m", imitation.url, cache=tmp_path).max_length == 512
         assert EndpointReader("m", imitation.url, max_length=64).max_length == 64

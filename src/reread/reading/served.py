@@ -52,7 +52,12 @@ class ServedModel:
     @functools.cached_property
     def max_length(self) -> int | None:
         """Tokens of prompt and reply together, by the server's own word; None where it gives none. Asked once."""
-        known = self._settled("max_length", lambda: {"tokens": find_context(self.client.look, self.model)})
+        known = self.client.settled(self._about("max_length"))
+        if known is None:
+            known = {"tokens": find_context(self.client.look, self.model)}
+            # A server that is down, or just starting, may say more another time.
+            if known["tokens"] is not None or self.client.look("/v1/models") is not None:
+                self.client.settle(self._about("max_length"), known)
         return None if known["tokens"] is None else int(known["tokens"])
 
     @functools.cached_property
