@@ -30,6 +30,7 @@ from reread.harness.log import PassageLog, Spent
 from reread.harness.records import Asked, Key, key_of, questions_of
 from reread.harness.settings import check_votes, setup
 from reread.harness.turns import ChatTemplate
+from reread.reading.local import HfReader
 from reread.retrieval import SEARCH_KINDS, make_reranker
 from reread.runs import content_hash
 from reread.types import Hit, Question
@@ -321,17 +322,23 @@ class RereadLM(LM):
         if ability not in self.reader.can:
             raise UsageError(f"these tasks ask for what the reader {self.reader.spec} cannot give: {what}")
 
-    @staticmethod
     def _chunks(
-        items: Sequence[Any], title: str, silent: bool, at_once: int = CONTEXTS_AT_ONCE
+        self, items: Sequence[Any], title: str, silent: bool, at_once: int = CONTEXTS_AT_ONCE
     ) -> Iterator[Sequence[Any]]:
+        """Some of the items at a time, under a bar; a local reader says how far it is within them."""
         from tqdm import tqdm
 
         with tqdm(total=len(items), desc=title, disable=silent) as bar:
             for first in range(0, len(items), at_once):
                 some = items[first : first + at_once]
+
+                def report(done: int, _: int | None, first: int = first, end: int = first + len(some)) -> None:
+                    bar.update(max(0, min(first + done, end) - bar.n))
+
+                if isinstance(self.reader, HfReader):
+                    self.reader.progress = report
                 yield some
-                bar.update(len(some))
+                report(len(some), None)
 
     def _note(self, key: Key, found: Found, prompt: Prompt, prefills: Sequence[int], further: Sequence[int]) -> None:
         """Into the log: what was shown, and the FLOPs; what another request's pass spared is charged all the same."""
