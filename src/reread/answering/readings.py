@@ -174,10 +174,8 @@ def _answer_tokens(limit: int, stack: Stack, reader: Reader) -> int:
 def _fits(prompt: Prompt, reader: Reader, budget: int | None) -> bool:
     """Whether the reader can take the prompt at all; a question longer than its context cannot be read."""
     count = getattr(reader, "count_tokens", None)
-    # A prompt that keeps a passage was made to fit.
-    if budget is None or count is None or prompt.kept_hits or len(prompt.text.encode()) <= budget:
-        return True
-    return bool(count(prompt.text) <= budget)
+    # A prompt that keeps a passage was made to fit. Bytes tell nothing: a chat template's tokens come on top.
+    return budget is None or count is None or bool(prompt.kept_hits) or bool(count(prompt.text) <= budget)
 
 
 # Likelihoods --------------------------------------------------------------------------------------------------------
