@@ -40,7 +40,7 @@ def test_a_question_of_any_length_is_answered_or_left_out_but_never_breaks_the_r
             answers=("A",),
             split="test",
         )
-        for n in range(1, CONTEXT + 8, 3)
+        for n in range(1, CONTEXT + 8, 6)
     ]
     given = answer(questions, parse_arm("baseline"), stack)
     read = [bool(one.samples) for one in given]
