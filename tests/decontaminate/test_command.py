@@ -90,7 +90,7 @@ def test_paraphrases_are_looked_for_with_the_embedder_named(files: Path, capsys:
         assert run([*words, "--out", str(files / f"out{n}")]) == 0
         summary = json.loads(capsys.readouterr().out)
         assert summary["benchmarks"]["short"]["n_paraphrased"] == n
-        assert summary["paraphrase"]["threshold"] == 0.7
+        assert summary["paraphrase"]["threshold"] == 0.8
         assert (asked in gzip.decompress((files / f"out{n}" / "clean" / "other.jsonl.gz").read_bytes()).decode()) is (
             n == 0
         )
