@@ -58,6 +58,7 @@ def test_reworded_question_is_found_where_it_stands() -> None:
     "text",
     [
         "The stone bridge at Orle was opened to traffic in which year?",
+        "The second stone bridge at Arle was opened to traffic in which year?",
         "The 2 stone bridges at Arle were opened to traffic in which year?",
         "The stone bridge at Arle was opened to traffic in that year.",
     ],

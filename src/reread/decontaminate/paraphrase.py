@@ -58,6 +58,8 @@ INTERROGATIVES = frozenset(
     "who whom whose what when where which why how is are was were do does did can could will would "  # noqa: SIM905
     "should has have".split()
 )
+ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+"""Count as the numbers that they are."""
 
 _SENTENCE = re.compile(r"\S.*?(?:[.?!？؟][\"')\]*_]*(?=\s|$)|(?=\n\s*\n)|\Z)", re.DOTALL)
 _PARAGRAPH = re.compile(r"\n\s*\n")
@@ -86,8 +88,10 @@ class Signals:
             if match[0][0].isupper() and not begins and len(match[0]) > 1:
                 names.add(match[0].casefold())
             begins, end = False, match.end()
-        numbers = frozenset(number.replace(",", "") for number in _NUMBER.findall(text))
-        return cls(numbers, frozenset(names), frozenset(word.casefold() for word in _WORD.findall(text)))
+        words = frozenset(word.casefold() for word in _WORD.findall(text))
+        numbers = {number.replace(",", "") for number in _NUMBER.findall(text)}
+        numbers |= {str(place) for place, word in enumerate(ORDINALS, 1) if word in words}
+        return cls(frozenset(numbers), frozenset(names), words)
 
     def agrees(self, other: Signals) -> bool | None:
         """Whether numbers and names are the same on both sides; None where neither has any."""
