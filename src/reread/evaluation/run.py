@@ -135,8 +135,6 @@ def answer_row(
         row["n_dropped"] = given.n_dropped
     if given.bits_per_byte is not None:
         row["bits_per_byte"] = given.bits_per_byte
-    if given.sources:
-        row["sources"] = {name: list(ids) for name, ids in given.sources.items()}
     if (parse_arm(given.arm).query or stack.settings.query) in WRITINGS and given.queries:
         row["queries"] = [query[:MAX_QUERY_CHARS] for query in given.queries]
         row["query_fallback"] = given.query_fallback
